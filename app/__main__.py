@@ -1,0 +1,96 @@
+"""What the `just` recipes call: `python -m app <command>`. Each prints its result on stdout, and nothing else."""
+
+import argparse
+import asyncio
+import getpass
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from app import settings
+from app.settings import ConfigurationError, Settings
+
+TOKEN_SECONDS = 24 * 60 * 60
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Raises SystemExit with one line where the configuration or an argument is no good."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(settings.current(), options)
+    except ConfigurationError as error:
+        raise SystemExit(f"{error}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="The Tasks API.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = commands.add_parser("serve", help="serve the API, the docs and the admin")
+    serve.add_argument("--migrate", action="store_true", help="migrate first, or when the database comes")
+    serve.add_argument("--reload", action="store_true", help="start again when the code changes")
+    serve.set_defaults(command=_serve)
+
+    commands.add_parser("migrate", help="bring the database up to date").set_defaults(command=_migrate)
+    commands.add_parser("psql", help="open psql on the configured database").set_defaults(command=_psql)
+
+    token = commands.add_parser("token", help="print a token that is valid for 24 hours")
+    token.add_argument("user", help="the user id")
+    token.set_defaults(command=_token)
+
+    staff = commands.add_parser("admin-user", help="make a login for the admin")
+    staff.add_argument("username", nargs="?")
+    staff.set_defaults(command=_admin_user)
+    return parser
+
+
+def _serve(chosen: Settings, options: argparse.Namespace) -> None:
+    from app.server import serve
+
+    serve(chosen, migrate=options.migrate, reload=options.reload)
+
+
+def _migrate(chosen: Settings, _: argparse.Namespace) -> None:
+    from app import migrations
+
+    try:
+        print(asyncio.run(migrations.migrate(chosen)).rstrip() or "The database is up to date.")
+    except migrations.MigrationError as error:
+        raise SystemExit(f"{error}") from None
+
+
+def _token(chosen: Settings, options: argparse.Namespace) -> None:
+    from app.auth import tokens
+
+    print(tokens.mint(tokens.User(id=options.user), chosen.jwt_secret, TOKEN_SECONDS))
+
+
+def _psql(chosen: Settings, _: argparse.Namespace) -> None:
+    from app import embedded
+
+    if chosen.database_url is None:
+        raise SystemExit(embedded.server(chosen.data_dir).psql())
+    os.execvp("psql", ["psql", chosen.database_url])  # noqa: S606
+
+
+def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
+    from app.admin import Staff
+
+    username = options.username or input("Username: ")
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("The same again: ") != password:
+            raise SystemExit("The two passwords differ.")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    email = f"{re.sub(r'[^a-z0-9._-]', '-', username.lower())}@staff.invalid"
+    try:
+        asyncio.run(Staff.create_user(username, password, email=email, active=True, admin=True, superuser=True))
+    except ValueError as error:
+        raise SystemExit(f"{error}") from None
+    print(f"{username} can log in at /admin/ now.")
+
+
+if __name__ == "__main__":
+    main()

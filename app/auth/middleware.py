@@ -1,0 +1,56 @@
+"""Authorization header -> request.user, before anything else is looked at.
+
+It stands before the router, so that a stranger learns nothing about routes, methods, ids or bodies. What it
+guards is decided on the path as the router will see it. A handler that takes `CurrentUser` without having
+been guarded answers 401 too: forgetting is safe.
+"""
+
+import re
+from typing import Any, TypeAlias
+
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.utils.path import normalize_path
+
+from app.auth import tokens
+from app.auth.tokens import User
+from app.errors import InvalidToken, Unauthorized
+
+GUARDED = re.compile(r"/api/tasks(/|$)")
+BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
+
+CurrentUser: TypeAlias = NamedDependency[User]
+
+
+class JWTAuthMiddleware:
+    """Put the User that the bearer token names on the scope, where `request.user` finds it."""
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        """Guard `app` with tokens signed with `secret`."""
+        self.app = app
+        self.secret = secret
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a known caller through. Raises Unauthorized for a stranger."""
+        if scope["type"] == "http" and GUARDED.match(normalize_path(scope["path"])):
+            scope["user"] = tokens.read(_bearer_token(scope["headers"]), self.secret)
+        await self.app(scope, receive, send)
+
+
+def current_user(request: Request[User | None, Any, Any]) -> User:
+    """Return the caller, for handlers that take a `user: CurrentUser`."""
+    if (user := request.scope.get("user")) is None:
+        raise Unauthorized
+    return user
+
+
+def _bearer_token(headers: Any) -> bytes:
+    sent = [value for name, value in headers if name == b"authorization"]
+    if not sent:
+        raise Unauthorized
+    if len(sent) > 1:
+        raise InvalidToken
+    if not (match := BEARER.fullmatch(sent[0].strip())):
+        raise Unauthorized
+    return match[1]

@@ -1,0 +1,78 @@
+"""A request's body, from its headers to the struct that a handler takes as `data`.
+
+Litestar would read any media type as JSON, and answer 400 to whatever does not fit. Here a body is refused in
+the contract's order: for what it says it is (415), for its size (413), for not being JSON (400), for not
+being acceptable (422).
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from app.errors import BadRequest, Invalid, NotJSON, PayloadTooLarge, UnsupportedMediaType
+
+MAX_BODY_BYTES = 1024 * 1024
+
+JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
+CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
+TYPE_ERROR = re.compile(r"Expected `(?P<expected>[^`]+)`, got `[^`]+` - at `\$\.(?P<field>[^`]+)`")
+MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+IN_WORDS = {"str": "a string", "str | null": "a string or null", "bool": "true or false", "int": "a whole number"}
+
+
+class JSONRequest(Request[Any, Any, Any]):
+    """A request whose body is decoded straight into the struct that its handler takes."""
+
+    async def json(self) -> Any:
+        """Return the struct. Raises NotJSON and Invalid, and what Litestar does for a body over the limit."""
+        field = self.route_handler.parsed_data_field
+        return decode(await self.body(), Any if field is None else field.annotation)
+
+    async def body(self) -> bytes:
+        """Return the bytes. Raises BadRequest where there are none."""
+        if body := await super().body():
+            return body
+        raise BadRequest
+
+
+def decode(body: bytes, kind: Any) -> Any:
+    """Return the `kind` that the JSON in `body` holds. Raises NotJSON, Invalid."""
+    try:
+        body.decode()  # msgspec does not look into what it skips
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            msgspec.json.decode(body)  # it stops at the first misfit: what follows may not be JSON at all
+            raise _refusal(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJSON from error
+
+
+def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: refuse a body for what its headers say. Raises UnsupportedMediaType, PayloadTooLarge."""
+    headers = connection.headers
+    if "content-encoding" in headers or not all(map(_is_json, headers.getall("content-type", []))):
+        raise UnsupportedMediaType
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+        raise PayloadTooLarge
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, _, parameters = content_type.lower().partition(";")
+    charsets = CHARSET.findall(parameters)
+    return JSON_TYPE.fullmatch(media_type.strip()) is not None and all(each in ("utf-8", "utf8") for each in charsets)
+
+
+def _refusal(complaint: str) -> Invalid:
+    """Say what msgspec says as a sentence for people, beside the field it is about."""
+    if match := MISSING.match(complaint):
+        return Invalid(match["field"], f"{match['field'].capitalize()} is required")
+    if match := TYPE_ERROR.match(complaint):
+        expected = IN_WORDS.get(match["expected"], match["expected"])
+        return Invalid(match["field"], f"{match['field'].capitalize()} must be {expected}")
+    return Invalid("body", "The body must be a JSON object")

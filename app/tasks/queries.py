@@ -1,0 +1,109 @@
+"""Every question we ask of the task table. All of them are asked for an owner.
+
+Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found.
+"""
+
+import asyncpg
+from piccolo.querystring import QueryString, Unquoted
+
+from app.auth.tokens import User as Owner
+from app.database import database
+from app.errors import TaskNotFound
+from app.statements import Param, Statement
+from app.tables import Task as TaskTable
+from app.tables import User as UserTable
+from app.tasks.structs import Task, TaskContent
+
+OWNER, TASK_ID, TITLE, DESCRIPTION = Param("owner"), Param("task_id"), Param("title"), Param("description")
+EMAIL, NAME = Param("email"), Param("name")
+
+COLUMNS = (
+    TaskTable.id,
+    TaskTable.user_id,
+    TaskTable.title,
+    TaskTable.description,
+    TaskTable.completed,
+    TaskTable.created_at,
+    TaskTable.updated_at,
+)
+THEIR_OWN = TaskTable.user_id == OWNER
+THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
+DEFAULT = Unquoted("DEFAULT")  # the database sets the stamps
+
+LIST = Statement(
+    TaskTable.select(*COLUMNS).where(THEIR_OWN).order_by(TaskTable.created_at, TaskTable.id, ascending=False)
+)
+GET = Statement(TaskTable.select(*COLUMNS).where(THAT_ONE))
+CREATE = Statement(
+    TaskTable.insert(
+        TaskTable(user_id=OWNER, title=TITLE, description=DESCRIPTION, created_at=DEFAULT, updated_at=DEFAULT)
+    ).returning(*COLUMNS)
+)
+REPLACE = Statement(
+    TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION}).where(THAT_ONE).returning(*COLUMNS)
+)
+FLIP = Statement(
+    TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE).returning(*COLUMNS)
+)
+DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
+
+# Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a
+# random one stands in, in a domain that cannot exist (RFC 2606, section 2).
+ADD_OWNER = Statement(
+    UserTable.raw(
+        """
+        INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
+        SELECT {owner}::text, coalesce({name}::text, ''),
+               CASE WHEN {email}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE "email" = {email}::text)
+                    THEN gen_random_uuid() || '@user.invalid' ELSE {email}::text END,
+               false, now(), now()
+        ON CONFLICT DO NOTHING
+        """.format(owner="{}", name="{}", email="{}"),
+        OWNER, NAME, EMAIL, EMAIL, EMAIL,
+    )
+)
+
+
+async def list_tasks(owner: Owner) -> list[Task]:
+    """Return all tasks of the owner, newest first; of two made at the same moment, the higher id first."""
+    return [Task(*row) for row in await database.fetch(LIST, owner=owner.id)]
+
+
+async def get_task(owner: Owner, task_id: int) -> Task:
+    """Raises TaskNotFound."""
+    return _the_one(await database.fetch(GET, owner=owner.id, task_id=task_id))
+
+
+async def create_task(owner: Owner, content: TaskContent) -> Task:
+    """Store a new task and return it. An owner whom the database has not seen yet is added first."""
+    values = {"owner": owner.id, "title": content.title, "description": content.description}
+    for _ in range(3):
+        try:
+            return _the_one(await database.fetch(CREATE, **values))
+        except asyncpg.ForeignKeyViolationError:
+            # Twice, where another user took the same email in the same instant.
+            await database.fetch(ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
+    return _the_one(await database.fetch(CREATE, **values))
+
+
+async def replace_task(owner: Owner, task_id: int, content: TaskContent) -> Task:
+    """Set title and description, and leave `completed`. Raises TaskNotFound."""
+    values = {"title": content.title, "description": content.description}
+    return _the_one(await database.fetch(REPLACE, owner=owner.id, task_id=task_id, **values))
+
+
+async def flip_task(owner: Owner, task_id: int) -> Task:
+    """Turn `completed` round, in one statement: two flips at once are two flips. Raises TaskNotFound."""
+    return _the_one(await database.fetch(FLIP, owner=owner.id, task_id=task_id))
+
+
+async def delete_task(owner: Owner, task_id: int) -> None:
+    """Raises TaskNotFound."""
+    if not await database.fetch(DELETE, owner=owner.id, task_id=task_id):
+        raise TaskNotFound
+
+
+def _the_one(rows: list[asyncpg.Record]) -> Task:
+    if not rows:
+        raise TaskNotFound
+    return Task(*rows[0])

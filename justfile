@@ -1,0 +1,64 @@
+# The recipes by which people work with the Tasks API. `just` alone lists them.
+
+export PATH := justfile_directory() / ".tools/bin:" + env("PATH", "")
+export TASKS_JUST := just_executable()
+export UV_PYTHON_DOWNLOADS := "never"
+
+python := justfile_directory() / ".venv/bin/python"
+
+[private]
+default:
+    @just --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Serve the API, the docs and the admin; migrates first
+serve: (install "requirements.txt")
+    @{{ python }} -m app serve --migrate
+
+# The same, and start again whenever the code changes
+dev: (install "requirements-dev.txt")
+    @{{ python }} -m app serve --migrate --reload
+
+# Bring the database up to date
+migrate: (install "requirements.txt")
+    @{{ python }} -m app migrate
+
+# Write a migration for what has changed in app/tables.py
+migration NAME: (install "requirements.txt")
+    @{{ python }} -m piccolo.main migrations new tasks --auto --desc={{ quote(NAME) }}
+
+# Take the newest migration back
+rollback: (install "requirements.txt")
+    @{{ python }} -m piccolo.main migrations backwards tasks 1 --auto_agree
+
+# Print a token for USER that is valid for 24 hours
+token USER: (install "requirements.txt")
+    @{{ python }} -m app token {{ quote(USER) }}
+
+# Make a login for the admin; asks for the password
+admin-user NAME="": (install "requirements.txt")
+    @{{ python }} -m app admin-user {{ if NAME == "" { "" } else { quote(NAME) } }}
+
+# Open psql on the configured database
+psql: (install "requirements.txt")
+    @{{ python }} -m app psql
+
+# Run the tests against a real PostgreSQL
+test *ARGS: (install "requirements-dev.txt")
+    @{{ python }} -m pytest {{ ARGS }}
+
+# Lint, formatting and types
+check: (install "requirements-dev.txt")
+    @{{ python }} -m ruff check .
+    @{{ python }} -m ruff format --check .
+    @{{ python }} -m pyright
+
+# Lock the dependencies anew: exact versions, hashes, no index
+lock:
+    uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
+    uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+# Install from a lock file, into .venv; a tenth of a second where nothing has changed
+[private]
+install LOCK:
+    @test -x {{ python }} || uv venv --quiet --python ">=3.11" .venv
+    @uv pip install --quiet --python .venv --require-hashes -r {{ LOCK }}
