@@ -86,7 +86,9 @@ def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
         password = sys.stdin.readline().rstrip("\n")
     email = f"{re.sub(r'[^a-z0-9._-]', '-', username.lower())}@staff.invalid"
     try:
-        asyncio.run(Staff.create_user(username, password, email=email, active=True, admin=True, superuser=True))
+        asyncio.run(
+            Staff.create_user(username, password, email=email, active=True, admin=True, superuser=True)
+        )
     except ValueError as error:
         raise SystemExit(f"{error}") from None
     print(f"{username} can log in at /admin/ now.")

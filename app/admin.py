@@ -5,11 +5,9 @@ language inside; what it crashes on becomes one of our envelopes.
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 from litestar import asgi
@@ -24,7 +22,11 @@ from app.tables import RateLimit, Task, User
 
 T = TypeVar("T")
 
-LOGINS, LOGIN_SECONDS, BLOCK_SECONDS = 10, 300, 900  # so many from one address in that time, or blocked for so long
+LOGINS, LOGIN_SECONDS, BLOCK_SECONDS = (
+    10,
+    300,
+    900,
+)  # so many from one address in that time, or blocked for so long
 HASHES_AT_ONCE = 2
 
 
@@ -88,7 +90,14 @@ def _house() -> ASGIApp:
             ),
             TableConfig(
                 Task,
-                visible_columns=[Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at],
+                visible_columns=[
+                    Task.id,
+                    Task.user_id,
+                    Task.title,
+                    Task.completed,
+                    Task.created_at,
+                    Task.updated_at,
+                ],
                 visible_filters=[Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at],
                 hooks=read_only("id", "user_id", "created_at", "updated_at"),
                 link_column=Task.id,

@@ -4,20 +4,21 @@ Litestar writes down the routes. The schemas are msgspec's own, of the structs t
 the failures are those of `errors`; so the document says what the code does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, Router, get
-from litestar.datastructures import CacheControlHeader
+from litestar import Litestar, MediaType, Response, Router, get
+from litestar.datastructures import CacheControlHeader, State
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
 
 from app import __version__
-from app.envelopes import Error, ErrorBody
+from app.envelopes import ErrorBody
 from app.errors import (
     BadRequest,
     Failure,
@@ -50,7 +51,7 @@ BY_STATUS = {failure.status: failure for failure in EXAMPLES}
 HEADERS = {
     "location": "Where the task can be read.",
     "retry-after": "In how many seconds to try again.",
-    "www-authenticate": "`Bearer`, with `error=\"invalid_token\"` where a token was sent.",
+    "www-authenticate": '`Bearer`, with `error="invalid_token"` where a token was sent.',
 }
 
 PAGE = """<!doctype html>
@@ -96,7 +97,6 @@ CONFIG = OpenAPIConfig(
         security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
     ),
     use_handler_docstrings=True,
-    openapi_router=Router("/unused", route_handlers=[], include_in_schema=False),
 )
 
 
@@ -108,25 +108,31 @@ def failures(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def document(app: Litestar) -> dict[str, Any]:
-    """Return the OpenAPI document as JSON-like data."""
-    schema: dict[str, Any] = app.openapi_schema.to_schema()
-    structs = {struct.__name__: struct for struct in _structs(app)}
-    names = sorted(name for name in schema["components"]["schemas"] if name in structs)
+def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
+    """Return the OpenAPI document of these handlers as JSON-like data.
+
+    They are registered with an application of their own, which is never served: with the document, Litestar
+    would bring pages to it that load their scripts from elsewhere.
+    """
+    schema: dict[str, Any] = Litestar(
+        handlers, openapi_config=CONFIG, logging_config=None
+    ).openapi_schema.to_schema()
+    named = {struct.__name__: struct for struct in _structs(msgspec.Struct)}
+    wanted = [named[name] for name in sorted(schema["components"]["schemas"]) if name in named]
     _, schema["components"]["schemas"] = msgspec.json.schema_components(
-        [structs[name] for name in names], ref_template="#/components/schemas/{name}"
+        wanted, ref_template="#/components/schemas/{name}"
     )
-    for operation in _operations(schema):
-        _complete(operation)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            _complete(operation)
     return schema
 
 
 @get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def openapi(state: State) -> Response[bytes]:
     """The document itself, made when it is first asked for."""
-    state = request.app.state
     if "openapi" not in state:
-        state.openapi = msgspec.json.format(msgspec.json.encode(document(request.app)))
+        state.openapi = msgspec.json.encode(document(state.documented))
     return Response(state.openapi, media_type=MediaType.JSON)
 
 
@@ -148,23 +154,15 @@ def assets() -> Router:
     if spec is None or spec.origin is None:
         raise RuntimeError("fastapi-offline is not installed")
     folder = Path(spec.origin).parent / "static"
-    return create_static_files_router("/docs/assets", [folder], cache_control=ONE_DAY, include_in_schema=False)
+    return create_static_files_router(
+        "/docs/assets", [folder], cache_control=ONE_DAY, include_in_schema=False
+    )
 
 
-def _structs(app: Litestar) -> Iterator[type[msgspec.Struct]]:
-    """Every struct that a handler takes, returns or fails with, and those are all there are."""
-
-    def below(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
-        for each in struct.__subclasses__():
-            yield each
-            yield from below(each)
-
-    return below(msgspec.Struct)
-
-
-def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in schema["paths"].values():
-        yield from path.values()
+def _structs(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    for struct in base.__subclasses__():
+        yield struct
+        yield from _structs(struct)
 
 
 def _complete(operation: dict[str, Any]) -> None:
@@ -182,6 +180,3 @@ def _complete(operation: dict[str, Any]) -> None:
         response["headers"] = {
             name.title(): {"description": HEADERS[name], "schema": {"type": "string"}} for name in names
         }
-
-
-__all__ = ["CONFIG", "Error", "assets", "docs", "document", "failures", "openapi", "start"]

@@ -143,7 +143,9 @@ class EmbeddedPostgres:
             ensure_prefix_permissions(path)
 
     def _run(self, command: str, *arguments: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PG"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PG"))
+        }
         pgexec(command, arguments, BIN, user=_server_user(), env=environment, cwd=self.cluster.parent)
 
 

@@ -97,11 +97,11 @@ class MethodNotAllowed(Failure):
     def __init__(self, allowed: set[str]) -> None:
         """Take the methods that the route knows; HEAD comes with GET."""
         super().__init__()
-        self.allowed = allowed
+        self.allowed = allowed | ({"HEAD"} if "GET" in allowed else set())
 
     def headers(self) -> dict[str, str]:
         """List what is allowed."""
-        return {"allow": allow(self.allowed)}
+        return {"allow": ", ".join(sorted(self.allowed))}
 
 
 class RequestTimeout(Failure):
@@ -187,11 +187,6 @@ DATABASE_TROUBLE = (
     TimeoutError,
 )
 BY_STATUS: dict[int, type[Failure]] = {400: BadRequest, 413: PayloadTooLarge}
-
-
-def allow(methods: set[str]) -> str:
-    """Return the `Allow` header of a route that knows these methods. HEAD comes with GET."""
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def understand(error: BaseException) -> Failure:

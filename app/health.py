@@ -35,20 +35,26 @@ class ServiceData(Data[Service], frozen=True):
     """The service's name in its envelope."""
 
 
-@get("/", operation_id="getService", summary="What answers here", tags=["Service"])
+@get("/", operation_id="getService", summary="What answers here", tags=["Service"], responses=failures())
 async def service() -> ServiceData:
     """Name, version, and where the docs are."""
     return ServiceData(Service())
 
 
-@get("/health/live", operation_id="isLive", summary="Does the process run?", tags=["Service"])
+@get(
+    "/health/live",
+    operation_id="isLive",
+    summary="Does the process run?",
+    tags=["Service"],
+    responses=failures(),
+)
 async def live() -> HealthData:
     """Touches nothing: 200 while the process runs."""
     return HealthData(Health())
 
 
 @get(
-    ["/health/ready", "/api/health"],
+    "/health/ready",
     operation_id="isReady",
     summary="Can it serve?",
     tags=["Service"],
@@ -59,3 +65,15 @@ async def ready() -> HealthData:
     if not await database.answers():
         raise Unavailable
     return HealthData(Health())
+
+
+@get(
+    "/api/health",
+    operation_id="isHealthy",
+    summary="Can it serve?",
+    tags=["Service"],
+    responses=failures(503),
+)
+async def healthy() -> HealthData:
+    """The same as `/health/ready`, for clients that know only `/api`."""
+    return await ready.fn()

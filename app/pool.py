@@ -10,7 +10,14 @@ from app import embedded
 from app.settings import Settings
 
 # What other clients put into a URL. asyncpg would send them on as settings, and the server would refuse.
-FOREIGN_OPTIONS = {"channel_binding", "connect_timeout", "connection_limit", "pgbouncer", "pool_timeout", "schema"}
+FOREIGN_OPTIONS = {
+    "channel_binding",
+    "connect_timeout",
+    "connection_limit",
+    "pgbouncer",
+    "pool_timeout",
+    "schema",
+}
 
 
 class Connection(asyncpg.Connection):
@@ -41,7 +48,7 @@ class Pool(asyncpg.Pool):
 
     patience: float
 
-    def acquire(self, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+    def acquire(self, *, timeout: float | None = None) -> Any:
         """Wait `timeout` seconds for a free connection, or `patience`."""
         return super().acquire(timeout=timeout or self.patience)
 
@@ -95,7 +102,9 @@ async def _arguments(settings: Settings) -> dict[str, Any]:
 
 async def _is_behind_a_pooler(arguments: dict[str, Any], seconds: float) -> bool:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
-    probe = await asyncpg.connect(**arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0)
+    probe = await asyncpg.connect(
+        **arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0
+    )
     try:
         async with probe.transaction():
             return await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid()

@@ -116,7 +116,9 @@ def _database_url(given: Mapping[str, str]) -> str | None:
     if readable:
         return url
     # Nothing of the value is shown: it usually holds a password.
-    raise _refuse("DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name")
+    raise _refuse(
+        "DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name"
+    )
 
 
 def _origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:

@@ -27,7 +27,10 @@ class UnlessThereIsOne(MigrationManager):
             )
             theirs = found[0]["there"] and found[0]["comment"] != OURS
             if theirs:
-                print(f"  - {self.migration_id}: there is a table of users already; it stays as it is... ", end="")
+                print(
+                    f"  - {self.migration_id}: there is a table of users already; it stays as it is... ",
+                    end="",
+                )
                 return
             await super().run(backwards=backwards)
             if not backwards and not self.preview:
@@ -37,9 +40,7 @@ class UnlessThereIsOne(MigrationManager):
 async def forwards():
     manager = UnlessThereIsOne(migration_id=ID, app_name="tasks", description=DESCRIPTION)
 
-    manager.add_table(
-        class_name="User", tablename="user", schema=None, columns=None
-    )
+    manager.add_table(class_name="User", tablename="user", schema=None, columns=None)
 
     manager.add_column(
         table_class_name="User",

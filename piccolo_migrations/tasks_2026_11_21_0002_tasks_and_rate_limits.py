@@ -29,13 +29,9 @@ DESCRIPTION = "tasks and rate limits"
 async def forwards():
     manager = MigrationManager(migration_id=ID, app_name="tasks", description=DESCRIPTION)
 
-    manager.add_table(
-        class_name="RateLimit", tablename="rate_limits", schema=None, columns=None
-    )
+    manager.add_table(class_name="RateLimit", tablename="rate_limits", schema=None, columns=None)
 
-    manager.add_table(
-        class_name="Task", tablename="tasks", schema=None, columns=None
-    )
+    manager.add_table(class_name="Task", tablename="tasks", schema=None, columns=None)
 
     manager.add_column(
         table_class_name="RateLimit",

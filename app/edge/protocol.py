@@ -9,7 +9,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app import settings
+from app import logs, settings
 from app.edge.headers import CORS, RawHeaders, common, request_id
 from app.errors import BadRequest, Failure, HeadersTooLarge, RequestTimeout, render
 
@@ -35,6 +35,14 @@ class Protocol(HttpToolsProtocol):
         """Stop the clock."""
         self._clear_deadline()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn hangs up, and the answer is lost
+        """A client that has said all may still listen: it gets its answer, and then the end."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Let the parser read, then look at where that leaves the message."""
@@ -97,12 +105,15 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, failure: Failure) -> None:
         """Answer if nobody else is answering, and close."""
+        logs.request_served("-", None, failure.status, 0, None)
         self._refusal = failure
         self._clear_deadline()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
-                cycle.keep_alive = False  # an earlier message is being answered; what is refused came behind it
+                cycle.keep_alive = (
+                    False  # an earlier message is being answered; what is refused came behind it
+                )
                 return
             cycle.disconnected = True
             cycle.message_event.set()

@@ -12,6 +12,7 @@ from app import logs
 from app.edge.headers import CORS, RawHeaders, common, request_id
 from app.errors import render
 
+
 class Ring:
     """Wrap an application so that each of its answers is one of ours."""
 
@@ -37,7 +38,7 @@ class Ring:
         # A copy: the server still has to know that it was HEAD, or that somebody changed the path.
         inner: Any = {**scope, "method": "GET" if method == "HEAD" else method}
         try:
-            if _is_preflight(scope):
+            if method == "OPTIONS" and _is_preflight(scope):
                 await answer.give(204, self.cors.preflight(headers) if not _is_admin(scope) else [])
             else:
                 await self.app(inner, receive, answer.send)

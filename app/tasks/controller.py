@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from litestar import Controller, HttpMethod, Request, Response, delete, get, patch, post, put, route
+from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body_headers
 from app.docs import failures
-from app.errors import Invalid, TaskNotFound, allow
+from app.errors import Invalid, TaskNotFound
 from app.tasks import queries
 from app.tasks.structs import TaskContent, TaskData, TaskListData
 
@@ -55,7 +55,12 @@ class TaskController(Controller):
         task = await queries.create_task(user, data)
         return Response(TaskData(task), headers={"Location": f"/api/tasks/{task.id}"})
 
-    @get("/{task_id:str}", operation_id="getTask", summary="Read a task", responses=failures(401, 404, 422, 503))
+    @get(
+        "/{task_id:str}",
+        operation_id="getTask",
+        summary="Read a task",
+        responses=failures(401, 404, 422, 503),
+    )
     async def read(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
         """Somebody else's task is not found, as one that never was."""
         return TaskData(await queries.get_task(user, task_id))
@@ -67,26 +72,21 @@ class TaskController(Controller):
         summary="Replace a task's title and description",
         responses=failures(400, 401, 404, 413, 415, 422, 503),
     )
-    async def replace(self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]) -> TaskData:
+    async def replace(
+        self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]
+    ) -> TaskData:
         """An absent description becomes null. Whether the task is completed stays as it is."""
         return TaskData(await queries.replace_task(user, task_id, data))
 
-    @delete("/{task_id:str}", operation_id="deleteTask", summary="Delete a task", responses=failures(401, 404, 422, 503))
+    @delete(
+        "/{task_id:str}",
+        operation_id="deleteTask",
+        summary="Delete a task",
+        responses=failures(401, 404, 422, 503),
+    )
     async def remove(self, user: CurrentUser, task_id: FromPath[int]) -> None:
         """For good."""
         await queries.delete_task(user, task_id)
-
-    @route(
-        ["/", "/{task_id:str}", "/{task_id:str}/complete"],
-        http_method=[HttpMethod.OPTIONS],
-        status_code=204,
-        include_in_schema=False,
-    )
-    async def options(self, request: Request[Any, Any, Any]) -> Response[None]:
-        """Litestar's own lists only the methods of the handler that was registered first."""
-        path = request.scope["path_template"]
-        methods = {method for each in request.app.routes if each.path_format == path for method in each.methods}
-        return Response(None, status_code=204, headers={"Allow": allow(methods)})
 
     @patch(
         "/{task_id:str}/complete",

@@ -40,10 +40,14 @@ CREATE = Statement(
     ).returning(*COLUMNS)
 )
 REPLACE = Statement(
-    TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION}).where(THAT_ONE).returning(*COLUMNS)
+    TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
+    .where(THAT_ONE)
+    .returning(*COLUMNS)
 )
 FLIP = Statement(
-    TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE).returning(*COLUMNS)
+    TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')})
+    .where(THAT_ONE)
+    .returning(*COLUMNS)
 )
 DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
 
@@ -59,7 +63,11 @@ ADD_OWNER = Statement(
                false, now(), now()
         ON CONFLICT DO NOTHING
         """.format(owner="{}", name="{}", email="{}"),
-        OWNER, NAME, EMAIL, EMAIL, EMAIL,
+        OWNER,
+        NAME,
+        EMAIL,
+        EMAIL,
+        EMAIL,
     )
 )
 

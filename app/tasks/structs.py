@@ -23,7 +23,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     description: Annotated[str | None, Meta(examples=["Two litres, the blue one"])]
     completed: Annotated[bool, Meta(examples=[False])]
     created_at: Annotated[datetime, Meta(description="UTC; never changes.", examples=[EXAMPLE_TIME])]
-    updated_at: Annotated[datetime, Meta(description="UTC; later after every change.", examples=[EXAMPLE_TIME])]
+    updated_at: Annotated[
+        datetime, Meta(description="UTC; later after every change.", examples=[EXAMPLE_TIME])
+    ]
 
 
 class TaskData(Data[Task], frozen=True):
@@ -50,7 +52,9 @@ class TaskContent(msgspec.Struct, frozen=True):
     ]
     description: Annotated[
         str | None,
-        Meta(description="Any text without U+0000. Absent means null.", examples=["Two litres, the blue one"]),
+        Meta(
+            description="Any text without U+0000. Absent means null.", examples=["Two litres, the blue one"]
+        ),
     ] = None
 
     def __post_init__(self) -> None:

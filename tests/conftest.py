@@ -1,0 +1,177 @@
+"""The people and things that the tests are about, and the real PostgreSQL under them.
+
+Everything runs against one PostgreSQL: an embedded one in a folder of its own, or the server that
+TEST_DATABASE_URL names (its user must be allowed to create databases). Each run has a database of its own.
+"""
+
+import asyncio
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import httpx
+import jwt
+import pytest
+from litestar import Litestar
+
+SECRET = "a secret for tests alone, of more than 32 bytes"
+ORIGIN = "http://localhost:3000"
+
+# Before anything of the service is imported: its processes, ours included, take their settings from here,
+# and nothing from a developer's .env.
+os.environ.update(
+    JWT_SECRET=SECRET,
+    FRONTEND_URL=ORIGIN,
+    HOST="127.0.0.1",
+    PORT="8000",
+    WORKERS="1",
+    LOG_LEVEL="info",
+    LOG_FORMAT="json",
+    DATABASE_POOL_MIN="1",
+    DATABASE_POOL_MAX="10",
+    DATABASE_TIMEOUT="5",
+)
+
+from app import embedded, migrations, settings  # noqa: E402
+from app.database import database  # noqa: E402
+from app.main import create_app  # noqa: E402
+
+CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], str]]:
+    """A PostgreSQL server, as a function from a database's name to its URL."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield lambda name: urlsplit(given)._replace(path=f"/{name}").geturl()
+        return
+    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+        server = embedded.EmbeddedPostgres(Path(folder))
+        host = quote(server.start()["host"], safe="")
+        yield lambda name: f"postgresql://postgres@/{name}?host={host}"
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Callable[[str], str]) -> Iterator[Callable[[], str]]:
+    """A function that makes an empty database and returns its URL."""
+    made: list[str] = []
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(postgres("postgres"))
+        await connection.execute(statement)
+        await connection.close()
+
+    def make() -> str:
+        made.append(f"tasks_test_{secrets.token_hex(6)}")
+        _apart(run(f"CREATE DATABASE {made[-1]}"))
+        return postgres(made[-1])
+
+    yield make
+    for name in made:
+        _apart(run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+def _apart(coroutine: Any) -> None:
+    """Run a coroutine in a thread's own loop: the tests' loop may or may not be running."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> Iterator[str]:
+    """The migrated database of this run; DATABASE_URL says the same to every process that is started."""
+    url = new_database()
+    os.environ["DATABASE_URL"] = url
+    settings.current.cache_clear()
+    _apart(migrations.migrate(settings.current()))
+    yield url
+    del os.environ["DATABASE_URL"]
+    settings.current.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def app(database_url: str) -> Litestar:
+    return create_app(settings.current())
+
+
+@pytest.fixture(scope="session")
+async def running(app: Litestar) -> AsyncIterator[Litestar]:
+    """The application with its pool open, on the event loop of the tests."""
+    await database.open(settings.current())
+    while not database.ready:
+        await asyncio.sleep(0.01)
+    yield app
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the test's own, to look and to meddle."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def clean(running: Litestar, sql: asyncpg.Connection) -> None:
+    """No users, no tasks; ids start at 1."""
+    await sql.execute('TRUNCATE "user", tasks, rate_limits RESTART IDENTITY CASCADE')
+
+
+def token(
+    user_id: Any = "ada", *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any
+) -> str:
+    """A token for `user_id` that is valid for an hour, with claims added or, where None, left out."""
+    everything = {"user_id": user_id, "exp": int(time.time()) + 3600, **claims}
+    payload = {name: value for name, value in everything.items() if value is not None}
+    return jwt.encode(payload, secret, "HS256", headers=headers)
+
+
+def visitor(app: Litestar, **headers: str) -> httpx.AsyncClient:
+    """Somebody in front of the application, who sends these headers with everything."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers)
+
+
+@pytest.fixture
+async def stranger(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody without a token."""
+    async with visitor(running) as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """Ada, with her token."""
+    async with visitor(
+        running, authorization=f"Bearer {token('ada', email='ada@example.com', name='Ada')}"
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def bob(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """Bob, with his token."""
+    async with visitor(
+        running, authorization=f"Bearer {token('bob', email='bob@example.com', name='Bob')}"
+    ) as client:
+        yield client
+
+
+def needs(program: str | None, what: str) -> None:
+    """Skip a test whose program is not installed; in CI, where it has to be, fail."""
+    if program is None:
+        (pytest.fail if CI else pytest.skip)(f"{what} is not installed")
