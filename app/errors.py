@@ -6,6 +6,7 @@ it is either understood here, or it is INTERNAL_ERROR, and the log has it in ful
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -220,7 +221,7 @@ def render(error: BaseException) -> Rendered:
     return Rendered(failure.status, {"content-type": "application/json", **failure.headers()}, body)
 
 
-def respond(_request: Request, error: Exception) -> Response[bytes]:
+def respond(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer a failure that reached Litestar."""
     answer = render(error)
     return Response(answer.body, status_code=answer.status, headers=answer.headers, media_type=MediaType.JSON)
@@ -230,8 +231,8 @@ def _without_contents(error: BaseException) -> BaseException:
     """Take out of a database's errors what they quote of rows and arguments: logs are not for titles."""
     for each in _chain(error):
         if isinstance(each, asyncpg.PostgresError):
-            each.args = (f"SQLSTATE {each.sqlstate}",)
-            each.detail = each.hint = each.query = None
+            each.args = (f"SQLSTATE {getattr(each, 'sqlstate', '?')}",)
+            vars(each).update(detail=None, hint=None, query=None)
         elif isinstance(each, asyncpg.InterfaceError) and isinstance(each, ValueError):
             each.args = ("an argument does not fit its column",)
     return error

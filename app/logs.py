@@ -5,7 +5,6 @@ Every line that is written while a request is served carries its id. None carrie
 
 import hashlib
 import logging
-import logging.config
 import sys
 import time
 from contextvars import ContextVar
@@ -58,7 +57,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Add the request id behind the lines that belong to a request."""
         line = super().format(record)
-        return f"{line}  [{record.request_id}]" if getattr(record, "request_id", None) else line
+        identifier = getattr(record, "request_id", None)
+        return f"{line}  [{identifier}]" if identifier else line
 
 
 def configuration(level: str, form: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Puts the parts together: the request's way in, in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from litestar import Litestar
@@ -41,7 +41,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
 
 def _connections(config: Settings) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def connections(_: Litestar) -> AsyncIterator[None]:
+    async def connections(_: Litestar) -> AsyncGenerator[None]:
         await database.open(config)
         try:
             yield

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 import asyncpg
@@ -81,15 +82,19 @@ def _run(config: uvicorn.Config, socket: Any, *, reload: bool) -> None:
     # uvicorn raises the signal that stopped it once more when it is done. By then there is nothing left to
     # stop, and our own leaving is still to come.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, _nothing)
     server = uvicorn.Server(config)
     if reload:
         ChangeReload(config, target=server.run, sockets=[socket]).run()
     elif config.workers > 1:
-        Multiprocess(config, target=server.run, sockets=[socket]).run()
+        Multiprocess(config, sockets=[socket]).run()
     else:
         signal.signal(signal.SIGHUP, server.handle_exit)  # the terminal is gone
         server.run(sockets=[socket])
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _migrate_in_background(settings: Settings) -> None:

@@ -7,7 +7,7 @@ answer can be sent it has the envelope and the headers of every other answer.
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app import logs, settings
 from app.edge.headers import CORS, RawHeaders, common, request_id
@@ -38,7 +38,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn hangs up, and the answer is lost
         """A client that has said all may still listen: it gets its answer, and then the end."""
-        cycle = self.cycle
+        cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
             return False
         cycle.keep_alive = False
@@ -108,7 +108,7 @@ class Protocol(HttpToolsProtocol):
         logs.request_served("-", None, failure.status, 0, None)
         self._refusal = failure
         self._clear_deadline()
-        cycle = self.cycle
+        cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
                 cycle.keep_alive = (

@@ -3,66 +3,69 @@
 Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found.
 """
 
+from typing import Any
+
 import asyncpg
-from piccolo.querystring import QueryString, Unquoted
+from piccolo.querystring import QueryString
 
 from app.auth.tokens import User as Owner
 from app.database import database
 from app.errors import TaskNotFound
 from app.statements import Param, Statement
 from app.tables import Task as TaskTable
-from app.tables import User as UserTable
 from app.tasks.structs import Task, TaskContent
 
 OWNER, TASK_ID, TITLE, DESCRIPTION = Param("owner"), Param("task_id"), Param("title"), Param("description")
 EMAIL, NAME = Param("email"), Param("name")
 
-COLUMNS = (
-    TaskTable.id,
-    TaskTable.user_id,
-    TaskTable.title,
-    TaskTable.description,
-    TaskTable.completed,
-    TaskTable.created_at,
-    TaskTable.updated_at,
+STAMP = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""  # as JavaScript's toISOString
+COLUMNS = QueryString(
+    ", ".join(
+        STAMP.format(f'"{column}"') if column.endswith("_at") else f'"{column}"'
+        for column in Task.__struct_fields__
+    )
 )
 THEIR_OWN = TaskTable.user_id == OWNER
 THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
-DEFAULT = Unquoted("DEFAULT")  # the database sets the stamps
+
+
+def _returning(query: Any) -> QueryString:
+    return QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
+
 
 LIST = Statement(
-    TaskTable.select(*COLUMNS).where(THEIR_OWN).order_by(TaskTable.created_at, TaskTable.id, ascending=False)
+    TaskTable.select(COLUMNS).where(THEIR_OWN).order_by(TaskTable.created_at, TaskTable.id, ascending=False)
 )
-GET = Statement(TaskTable.select(*COLUMNS).where(THAT_ONE))
+GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 CREATE = Statement(
-    TaskTable.insert(
-        TaskTable(user_id=OWNER, title=TITLE, description=DESCRIPTION, created_at=DEFAULT, updated_at=DEFAULT)
-    ).returning(*COLUMNS)
+    QueryString(
+        'INSERT INTO "tasks" ("user_id", "title", "description") VALUES ({}, {}, {}) RETURNING {}',
+        OWNER,
+        TITLE,
+        DESCRIPTION,
+        COLUMNS,
+    )
 )
 REPLACE = Statement(
-    TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
-    .where(THAT_ONE)
-    .returning(*COLUMNS)
+    _returning(TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION}).where(THAT_ONE))
 )
 FLIP = Statement(
-    TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')})
-    .where(THAT_ONE)
-    .returning(*COLUMNS)
+    _returning(TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE))
 )
 DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
 
 # Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a
 # random one stands in, in a domain that cannot exist (RFC 2606, section 2).
 ADD_OWNER = Statement(
-    UserTable.raw(
+    QueryString(
         """
         INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
-        SELECT {owner}::text, coalesce({name}::text, ''),
-               CASE WHEN {email}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE "email" = {email}::text)
-                    THEN gen_random_uuid() || '@user.invalid' ELSE {email}::text END,
+        SELECT {}::text, coalesce({}::text, ''),
+               CASE WHEN {}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE "email" = {}::text)
+                    THEN gen_random_uuid() || '@user.invalid' ELSE {}::text END,
                false, now(), now()
         ON CONFLICT DO NOTHING
-        """.format(owner="{}", name="{}", email="{}"),
+        """,
         OWNER,
         NAME,
         EMAIL,

@@ -1,6 +1,5 @@
 """Tasks on the wire: what a client sends, checked, and what it gets back."""
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -11,21 +10,27 @@ from app.errors import Invalid
 
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
 
-EXAMPLE_TIME = "2026-11-21T09:30:00.125000Z"
+Stamp = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, in UTC and to the millisecond: what JavaScript's `toISOString` writes.",
+        examples=["2026-11-21T09:30:00.125Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
+# `queries` selects the columns that these fields name, in this order.
 class Task(msgspec.Struct, frozen=True, gc=False):
-    """One task. Its fields stand in the order in which `queries` selects the columns."""
+    """One task."""
 
-    id: Annotated[int, Meta(description="Unique, and below 2^53.", examples=[42])]
+    id: Annotated[int, Meta(description="Unique, and below 2^53.", ge=1, le=2**53 - 1, examples=[42])]
     user_id: Annotated[str, Meta(description="The owner, from the token.", examples=["ada"])]
     title: Annotated[str, Meta(min_length=1, max_length=MAX_TITLE, examples=["Buy milk"])]
     description: Annotated[str | None, Meta(examples=["Two litres, the blue one"])]
     completed: Annotated[bool, Meta(examples=[False])]
-    created_at: Annotated[datetime, Meta(description="UTC; never changes.", examples=[EXAMPLE_TIME])]
-    updated_at: Annotated[
-        datetime, Meta(description="UTC; later after every change.", examples=[EXAMPLE_TIME])
-    ]
+    created_at: Stamp
+    updated_at: Stamp
 
 
 class TaskData(Data[Task], frozen=True):

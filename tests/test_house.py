@@ -1,0 +1,163 @@
+"""The plan of the house: a module imports only from floors below its own; and the small promises of its walls."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(app.__file__).parent.parent
+
+# Who may import whom: only from a lower floor. Within a floor, only as the tuples below allow.
+FLOORS = {
+    "app.__main__": 8,
+    "app.server": 7,
+    "app.edge.protocol": 7,
+    "app.main": 6,
+    "app.piccolo_app": 6,
+    "app.admin": 5,
+    "app.health": 5,
+    "app.tasks.controller": 5,
+    "app.tasks.queries": 4,
+    "app.auth.middleware": 4,
+    "app.bodies": 4,
+    "app.edge.ring": 4,
+    "app.tables": 4,
+    "app.tasks.structs": 3,
+    "app.auth.tokens": 3,
+    "app.docs": 3,
+    "app.database": 3,
+    "app.edge.headers": 2,
+    "app.errors": 2,
+    "app.migrations": 2,
+    "app.pool": 1,
+    "app.envelopes": 1,
+    "app.logs": 1,
+    "app.statements": 1,
+    "app.embedded": 0,
+    "app.settings": 0,
+    "app": -1,
+}
+NEIGHBOURS = {
+    ("app.tasks.queries", "app.tables"),  # a query is asked of a table
+    ("app.tasks.queries", "app.auth.tokens"),
+}
+ROOMS = ("app.auth", "app.tasks")
+DOORS = {"app.auth.middleware", "app.auth.tokens"}  # what one room may use of another
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted((ROOT / "app").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    known = modules()
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {
+                full if (full := f"{node.module}.{alias.name}") in known else node.module
+                for alias in node.names
+            }
+    return {name for name in found if name == "app" or name.startswith("app.")}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_from_floors_below_its_own(name: str) -> None:
+    if name in ("app.auth", "app.tasks", "app.edge"):
+        assert imports(modules()[name]) == set()
+        return
+    for other in imports(modules()[name]):
+        assert FLOORS[other] < FLOORS[name] or (name, other) in NEIGHBOURS, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(modules()) if name.startswith(ROOMS)])
+def test_a_room_reaches_another_room_only_through_its_door(name: str) -> None:
+    room = name.rsplit(".", 1)[0]
+    for other in imports(modules()[name]):
+        assert not other.startswith(ROOMS) or other.startswith(room) or other in DOORS, (
+            f"{name} imports {other}"
+        )
+
+
+def test_queries_know_no_http_and_structs_know_no_queries() -> None:
+    assert "litestar" not in modules()["app.tasks.queries"].read_text()
+    assert not {"app.tasks.queries", "app.database", "app.tables"} & imports(modules()["app.tasks.structs"])
+
+
+def test_nothing_in_app_imports_piccolo_conf_and_no_migration_imports_app() -> None:
+    assert not [
+        name
+        for name, path in modules().items()
+        if re.search(r"import piccolo_conf|from piccolo_conf", path.read_text())
+    ]
+    assert not [
+        path
+        for path in (ROOT / "piccolo_migrations").glob("*.py")
+        if re.search(r"^\s*(from|import) app\b", path.read_text(), re.M)
+    ]
+
+
+def test_every_module_opens_with_what_lives_there_and_fits_the_house() -> None:
+    for name, path in modules().items():
+        text = path.read_text()
+        assert ast.get_docstring(ast.parse(text)), f"{name} has no docstring"
+        assert text.count("\n") <= 250, f"{name} has more than 250 lines"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == app.__version__
+    assert f"## {app.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_lock_files_carry_hashes_and_no_address() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^[a-z0-9].*==", text, re.M)
+        assert len(pins) > 20
+        assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:", text, re.M)) == len(pins)
+        assert "://" not in text
+
+
+FLOORS_OF_VERSIONS = {
+    "litestar": "2.25",
+    "pyjwt": "2.15.1",
+    "starlette": "1.10",
+    "python-multipart": "0.0.34",
+    "h11": "0.16",
+    "multipart": "2.0.1",
+}
+
+
+@pytest.mark.parametrize(("package", "floor"), FLOORS_OF_VERSIONS.items())
+def test_no_dependency_is_below_the_version_where_its_known_holes_end(package: str, floor: str) -> None:
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", text)]
+
+    assert numbers(version(package)) >= numbers(floor)
+
+
+def test_what_the_recipes_leave_behind_is_ignored_by_git() -> None:
+    left = [".data/postgres", ".tools/bin/uv", ".venv/bin/python", ".env", "uv.lock", "app/__pycache__/x.pyc"]
+    result = subprocess.run(
+        ["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == left
+
+
+def test_env_example_shows_every_variable_that_is_read() -> None:
+    names = set(re.findall(r'"([A-Z_]{4,})"', (ROOT / "app/settings.py").read_text()))
+    shown = set(re.findall(r"^#? ?([A-Z_]{4,})=", (ROOT / ".env.example").read_text(), re.M))
+    assert names == shown
