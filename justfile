@@ -4,6 +4,7 @@ export PATH := justfile_directory() / ".tools/bin:" + env("PATH", "")
 export TASKS_JUST := just_executable()
 export UV_PYTHON_DOWNLOADS := "never"
 
+compile := "uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header"
 python := justfile_directory() / ".venv/bin/python"
 
 [private]
@@ -52,10 +53,18 @@ check: (install "requirements-dev.txt")
     @{{ python }} -m ruff format --check .
     @{{ python }} -m pyright
 
+# The same tests with every line of app/ counted, those in processes of their own too
+coverage: (install "requirements-dev.txt")
+    @{{ python }} -m coverage erase
+    @{{ python }} -m coverage run -m pytest
+    @{{ python }} -m coverage combine --quiet
+    @{{ python }} -m coverage report
+
 # Lock the dependencies anew: exact versions, hashes, no index
 lock:
-    uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
-    uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+    {{ compile }} pyproject.toml -o requirements.txt
+    {{ compile }} pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+    {{ compile }} --group tools -o requirements-tools.txt
 
 # Install from a lock file, into .venv; a tenth of a second where nothing has changed
 [private]
