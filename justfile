@@ -13,11 +13,11 @@ default:
 
 # Serve the API, the docs and the admin; migrates first
 serve: (install "requirements.txt")
-    @{{ python }} -m app serve --migrate
+    @exec {{ python }} -m app serve --migrate
 
 # The same, and start again whenever the code changes
 dev: (install "requirements-dev.txt")
-    @{{ python }} -m app serve --migrate --reload
+    @exec {{ python }} -m app serve --migrate --reload
 
 # Bring the database up to date
 migrate: (install "requirements.txt")
@@ -41,7 +41,7 @@ admin-user NAME="": (install "requirements.txt")
 
 # Open psql on the configured database
 psql: (install "requirements.txt")
-    @{{ python }} -m app psql
+    @exec {{ python }} -m app psql
 
 # Run the tests against a real PostgreSQL
 test *ARGS: (install "requirements-dev.txt")

@@ -74,7 +74,7 @@ def welcome(settings: Settings) -> str:
     Data    {where}
 
   Try it:
-    curl -H "Authorization: Bearer $({just} token ada)" {base}/api/tasks
+    curl -sS -H "Authorization: Bearer $({just} token ada)" {base}/api/tasks
 """
 
 

@@ -1,0 +1,245 @@
+"""Bytes on a socket: deadlines, sizes, one Host, and nothing ambiguous. Against a running server."""
+
+import asyncio
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import ORIGIN, token
+
+NAMES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE"}
+AUTH = f"Authorization: Bearer {token('ada')}\r\n".encode()
+HOST = b"Host: x\r\n"
+
+
+class Answer:
+    """One HTTP answer, taken apart by hand."""
+
+    def __init__(self, raw: bytes) -> None:
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        line, *fields = head.decode("latin-1").split("\r\n")
+        self.status = int(line.split()[1])
+        self.headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
+
+
+def talk(port: int, *parts: bytes, pause: float = 0.0, wait: float = 15.0) -> bytes:
+    """Send the parts with pauses between them, and return all that comes back until the other side hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=wait) as connection:
+        received = b""
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            while chunk := connection.recv(65536):
+                received += chunk
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        return received
+
+
+def refused(raw: bytes, status: int) -> None:
+    """An answer of ours: the envelope, the headers of every answer, and the end of the connection."""
+    answer = Answer(raw)
+    assert answer.status == status
+    assert json.loads(answer.body)["error"]["code"] == NAMES[status]
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert "server" not in answer.headers
+
+
+AMBIGUOUS = {
+    "not HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "no host": b"GET /health/live HTTP/1.1\r\n\r\n",
+    "no host in 1.0": b"GET /health/live HTTP/1.0\r\n\r\n",
+    "two hosts": b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "two equal hosts": b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "HTTP/2.0": b"GET /health/live HTTP/2.0\r\n" + HOST + b"\r\n",
+    "HTTP/0.9": b"GET /health/live\r\n\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a length and chunks": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "a list of lengths": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5, 5\r\n\r\nhello",
+    "a negative length": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
+    "a length with a sign": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\nhello",
+    "a length in hexadecimal": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 0x5\r\n\r\nhello",
+    "an endless length": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
+    "an unknown coding": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: cow\r\n\r\n",
+    "chunked, but not last": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+    "a size that is no number": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "a folded header": b"GET /health/live HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n",
+    "a space before the colon": b"GET /health/live HTTP/1.1\r\nHost : a\r\n\r\n",
+    "a header without a name": b"GET /health/live HTTP/1.1\r\n" + HOST + b": a\r\n\r\n",
+    "a NUL in a header": b"GET /health/live HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n",
+    "a NUL in the path": b"GET /health\0/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a bare carriage return": b"GET /health/live HTTP/1.1\r\n" + HOST + b"X: a\rb\r\n\r\n",
+    "a space in the path": b"GET /health /live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a path of bytes": b"GET /\xff\xfe HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("message", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_a_message_that_is_not_http_or_can_be_read_in_two_ways_is_400_or_closed(service: Any, message: bytes) -> None:
+    raw = talk(service.port, message, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert raw.count(b"HTTP/1.1 ") <= 1
+    if raw:
+        refused(raw, 400)
+
+
+def test_what_is_refused_by_the_socket_can_be_read_by_the_frontend(service: Any) -> None:
+    answer = Answer(talk(service.port, f"GET / HTTP/1.1\r\nOrigin: {ORIGIN}\r\nX-Request-ID: mine\r\n\r\n".encode()))
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert answer.headers["x-request-id"] == "mine"
+    stranger = Answer(talk(service.port, b"GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n"))
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+LARGE_HEADS = {
+    "one long header": b"X: " + b"a" * 40_000 + b"\r\n",
+    "a megabyte": b"X: " + b"a" * 1_000_000 + b"\r\n",
+    "thousands of short ones": b"X: a\r\n" * 10_000,
+    "one that never ends": b"X: " + b"a" * 100_000,
+}
+
+
+@pytest.mark.parametrize("fields", LARGE_HEADS.values(), ids=LARGE_HEADS.keys())
+def test_a_head_over_32_kib_is_431(service: Any, fields: bytes) -> None:
+    end = b"" if not fields.endswith(b"\r\n") else b"\r\n"
+    head = b"GET /health/live HTTP/1.1\r\n" + HOST + fields + end
+    refused(talk(service.port, *(head[at : at + 16_384] for at in range(0, len(head), 16_384))), 431)
+
+
+def test_a_long_path_is_431_too(service: Any) -> None:
+    refused(talk(service.port, b"GET /" + b"a" * 33_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"), 431)
+
+
+def test_a_head_of_nearly_32_kib_is_read(service: Any) -> None:
+    fields = b"X: " + b"a" * 32_000 + b"\r\nConnection: close\r\n\r\n"
+    assert Answer(talk(service.port, b"GET /health/live HTTP/1.1\r\n" + HOST + fields)).status == 200
+
+
+def test_a_token_of_over_8_kib_is_401_and_not_read(service: Any) -> None:
+    fields = HOST + b"Authorization: Bearer " + b"a" * 9000 + b"\r\nConnection: close\r\n\r\n"
+    answer = Answer(talk(service.port, b"GET /api/tasks HTTP/1.1\r\n" + fields))
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+
+
+def test_messages_that_follow_each_other_at_once_are_answered_in_order(service: Any) -> None:
+    get = b"GET /health/live HTTP/1.1\r\n" + HOST + b"X-Request-ID: %d\r\n%b\r\n"
+    raw = talk(service.port, b"".join(get % (n, b"Connection: close\r\n" if n == 9 else b"") for n in range(10)))
+    assert re.findall(rb"x-request-id: (\d)", raw) == [b"%d" % n for n in range(10)]
+
+
+def test_a_broken_message_behind_a_good_one_does_not_spoil_the_good_ones_answer(service: Any) -> None:
+    raw = talk(service.port, b"GET /health/ready HTTP/1.1\r\n" + HOST + b"\r\n" + b"\0\0\0\r\n\r\n")
+    assert Answer(raw).status == 200
+    assert raw.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_a_client_that_has_said_all_and_closed_its_side_still_gets_its_answer(service: Any) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(b"GET /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert Answer(received).status == 200
+
+
+def test_an_upgrade_is_not_ours_and_the_answer_is_the_last(service: Any) -> None:
+    head = b"GET /health/live HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    answer = Answer(talk(service.port, head))
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def test_expect_100_continue_is_answered_before_the_body_comes(service: Any) -> None:
+    body = b'{"title":"x"}'
+    head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    raw = talk(service.port, head % len(body), body, pause=0.2)
+    assert raw.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
+
+
+def test_a_refused_body_is_thrown_away_up_to_a_limit(service: Any) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 50000000\r\n\r\n"
+    began = time.monotonic()
+    raw = talk(service.port, head, *[b" " * 1_000_000] * 49)
+    assert time.monotonic() - began < 4
+    assert not raw or Answer(raw).status == 401
+
+
+class TestDeadlines:
+    """One test for all the slow ones: they are slow at the same time."""
+
+    async def slow(self, port: int, *parts: bytes, pause: float = 0.0, drip: bytes = b"") -> tuple[float, bytes]:
+        """How long until the other side hangs up, and what it said."""
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def speak() -> None:
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(pause)
+            while drip:
+                writer.write(drip)
+                await asyncio.sleep(0.5)
+
+        speaking = asyncio.ensure_future(speak())
+        try:
+            received = await asyncio.wait_for(reader.read(), 20)
+        except ConnectionResetError:
+            received = b""
+        lasted = time.monotonic() - began
+        speaking.cancel()
+        writer.close()
+        return lasted, received
+
+    async def test_a_head_has_5_s_a_body_10_and_nobody_else_waits(self, service: Any) -> None:
+        post = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH
+        silent, half, dripping, second, stuck, chunk, early = await asyncio.gather(
+            self.slow(service.port),
+            self.slow(service.port, b"GET / HTTP/1.1\r\nHos"),
+            self.slow(service.port, b"GET / HTTP/1.1\r\n" + HOST, drip=b"X: y\r\n"),
+            self.slow(service.port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n", b"GET / HT", pause=1),
+            self.slow(service.port, post + b"Content-Length: 100\r\n\r\n{"),
+            self.slow(service.port, post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+            self.slow(service.port, b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n{"),
+        )
+
+        assert 4 < silent[0] < 8
+        assert silent[1] == b""
+        for lasted, received in (half, dripping):
+            assert 4 < lasted < 8
+            refused(received, 408)
+        assert 5 < second[0] < 9
+        assert re.findall(rb"HTTP/1.1 (\d+)", second[1]) == [b"200", b"408"]
+        for lasted, received in (stuck, chunk):
+            assert 9 < lasted < 13
+            refused(received, 408)
+        assert early[0] < 13
+        assert Answer(early[1]).status == 401
+
+    async def test_fifty_silent_sockets_are_in_nobodys_way(self, service: Any) -> None:
+        crowd = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(50)]
+        began = time.monotonic()
+        for _ in range(20):
+            raw = await asyncio.to_thread(talk, service.port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+            assert Answer(raw).status == 200
+        assert time.monotonic() - began < 4
+        for _, writer in crowd:
+            writer.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def untroubled(service: Any) -> Iterator[None]:
+    """Whatever was thrown at the server, it logged no error of its own."""
+    yield
+    errors = [line for line in service.log() if '"level":"ERROR"' in line]
+    assert errors == []
