@@ -13,6 +13,11 @@ from app.edge.headers import CORS, RawHeaders, common, request_id
 from app.errors import render
 
 
+# HEAD is GET without the body. OPTIONS is asked as a method that no route knows, because a refusal lists what
+# the route does know; Litestar's own answer lists only the methods of the handler that was registered first.
+ASKED_INSTEAD = {"HEAD": "GET", "OPTIONS": "?"}
+
+
 class Ring:
     """Wrap an application so that each of its answers is one of ours."""
 
@@ -34,9 +39,9 @@ class Ring:
         method, headers = scope["method"], scope["headers"]
         identifier = request_id(headers)
         logs.request_id.set(identifier)
-        answer = _Answer(send, common(identifier) + self._cors(scope), bodiless=method == "HEAD")
-        # A copy: the server still has to know that it was HEAD, or that somebody changed the path.
-        inner: Any = {**scope, "method": "GET" if method == "HEAD" else method}
+        answer = _Answer(send, common(identifier) + self._cors(scope), method)
+        # A copy: the server still has to know that it was HEAD.
+        inner: Any = {**scope, "method": ASKED_INSTEAD.get(method, method)}
         try:
             if method == "OPTIONS" and _is_preflight(scope):
                 await answer.give(204, self.cors.preflight(headers) if not _is_admin(scope) else [])
@@ -62,16 +67,21 @@ class Ring:
 class _Answer:
     """The way out: adds the common headers to the answer's start, and remembers its status."""
 
-    def __init__(self, send: Send, headers: RawHeaders, *, bodiless: bool) -> None:
+    def __init__(self, send: Send, headers: RawHeaders, method: str) -> None:
         self._send = send
         self._headers = headers
-        self._bodiless = bodiless
+        self._method = method
+        self._bodiless = method == "HEAD"
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
             headers = [*message.get("headers", []), *self._headers]
+            if self._method == "OPTIONS" and message["status"] == 405:
+                self._bodiless = True
+                headers = [each for each in headers if not each[0].startswith(b"content-")]
+                message = {**message, "status": 204}
+            self.status = message["status"]
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}

@@ -10,6 +10,9 @@ from app.errors import Invalid
 
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
 
+# A character that Python's strip() leaves, in the regular expressions that JSON Schema, ECMAScript and Rust share.
+SOME_TEXT = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+
 Stamp = Annotated[
     str,
     Meta(
@@ -52,13 +55,15 @@ class TaskContent(msgspec.Struct, frozen=True):
         Meta(
             description="Surrounding white space is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
             examples=["Buy milk"],
-            extra_json_schema={"minLength": 1, "maxLength": MAX_TITLE, "pattern": r"\S"},
+            extra_json_schema={"minLength": 1, "maxLength": MAX_TITLE, "pattern": SOME_TEXT},
         ),
     ]
     description: Annotated[
         str | None,
         Meta(
-            description="Any text without U+0000. Absent means null.", examples=["Two litres, the blue one"]
+            description="Any text without U+0000. Absent means null.",
+            examples=["Two litres, the blue one"],
+            extra_json_schema={"pattern": r"^[^\u0000]*$"},
         ),
     ] = None
 

@@ -213,3 +213,22 @@ async def test_what_is_not_http_goes_straight_through() -> None:
 def test_litestar_itself_is_what_create_app_returns(app: Litestar) -> None:
     assert isinstance(app, Litestar)
     assert isinstance(app.asgi_handler, Ring)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/tasks", "GET, HEAD, OPTIONS, POST"),
+        ("/api/tasks/1", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("/api/tasks/1/complete", "OPTIONS, PATCH"),
+        ("/health/live", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_lists_every_method_of_a_route(ada: httpx.AsyncClient, path: str, allowed: str) -> None:
+    answer = await ada.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
+    assert "content-type" not in answer.headers
+
+
+async def test_options_of_nothing_is_404(ada: httpx.AsyncClient) -> None:
+    assert (await ada.options("/nowhere")).status_code == 404
