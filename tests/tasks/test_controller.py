@@ -3,10 +3,14 @@
 import asyncio
 import json
 import re
+import sys
 from typing import Any
 
 import httpx
 import pytest
+
+from app.errors import Invalid
+from app.tasks.structs import SPACE, TITLE, TaskContent
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NO_TASK = {"error": {"code": "NOT_FOUND", "message": "There is no such task."}}
@@ -388,3 +392,37 @@ class TestPaths:
         answer = await ada.get(path)
         assert answer.status_code == 404
         assert answer.json() == {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
+
+
+class TestTheDocumentedTitle:
+    """The pattern in the document and the code that checks titles accept the same."""
+
+    def test_it_trims_what_python_trims(self) -> None:
+        trimmed = re.compile(f"[{SPACE}]")
+        for code in range(sys.maxunicode + 1):
+            assert bool(trimmed.fullmatch(chr(code))) == (not chr(code).strip()), hex(code)
+
+    @pytest.mark.parametrize(
+        "title",
+        [
+            "",
+            " ",
+            "x",
+            " x ",
+            "x" * 500,
+            "x" * 501,
+            " " * 600 + "x" * 500 + "\n",
+            "\0",
+            "a\0b",
+            " \0 ",
+            "a b",
+            "\x1f",
+            "\u200b",
+        ],
+    )
+    def test_it_accepts_what_the_code_accepts(self, title: str) -> None:
+        try:
+            accepted = bool(TaskContent(title))
+        except Invalid:
+            accepted = False
+        assert bool(re.search(TITLE, title)) == accepted
