@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 
-from app.errors import BadRequest, Invalid, NotJSON, PayloadTooLarge, UnsupportedMediaType
+from app.errors import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -40,10 +41,14 @@ class JSONRequest(Request[Any, Any, Any]):
         return decode(await self.body(), Any if field is None else field.annotation)
 
     async def body(self) -> bytes:
-        """Return the bytes. Raises BadRequest where there are none."""
-        if body := await super().body():
-            return body
-        raise BadRequest
+        """Return the bytes. Raises BadRequest where there are none, RequestTimeout where they stop coming."""
+        try:
+            body = await super().body()
+        except InternalServerException as error:
+            raise RequestTimeout from error  # Litestar's word for a client that has left
+        if not body:
+            raise BadRequest
+        return body
 
 
 def decode(body: bytes, kind: Any) -> Any:

@@ -16,7 +16,8 @@ from app.errors import BadRequest, Failure, HeadersTooLarge, RequestTimeout, ren
 HEAD_SECONDS = 5  # from the first byte of a head, or from the connection, to the end of the head
 BODY_SECONDS = 10  # in which a body must move on
 MAX_HEAD_BYTES = 32 * 1024
-MAX_LEFTOVER_BYTES = 4 * 1024 * 1024  # of a body that was refused: read and thrown away, then the door closes
+MAX_LEFTOVER_BYTES = 16 * 1024 * 1024  # of a body that was refused: read and thrown away, then the door closes
+LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hear it (RFC 9112, section 9.6)
 
 
 class Protocol(HttpToolsProtocol):
@@ -26,7 +27,7 @@ class Protocol(HttpToolsProtocol):
         """Start the clock: a connection that says nothing is not kept."""
         super().connection_made(transport)
         self._in_head = self._in_body = False
-        self._head_bytes = self._leftover_bytes = 0
+        self._head_bytes = self._leftover_bytes = self._begun = 0
         self._refusal: Failure | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._set_deadline(HEAD_SECONDS)
@@ -48,12 +49,14 @@ class Protocol(HttpToolsProtocol):
         """Let the parser read, then look at where that leaves the message."""
         if self._refusal is not None:
             return
-        was_in_head = self._in_head
+        was_in_head, was_in_body = self._in_head, self._in_body
+        self._begun = 0
         super().data_received(data)
         if self._refusal is not None:
             return
         if self._in_head:
-            self._head_bytes += len(data) if was_in_head else 0
+            # All of the data is of this head, unless another message ends in it.
+            self._head_bytes += len(data) if was_in_head or (not was_in_body and self._begun == 1) else 0
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HeadersTooLarge())
             elif not was_in_head:
@@ -68,6 +71,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._in_body = True, False
         self._head_bytes = self._leftover_bytes = 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """Refuse the head, or let uvicorn go on with it."""
@@ -86,7 +90,7 @@ class Protocol(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._leftover_bytes += len(body)
             if self._leftover_bytes > MAX_LEFTOVER_BYTES:
-                self.transport.close()
+                self._hang_up()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -122,7 +126,17 @@ class Protocol(HttpToolsProtocol):
                 return
         if not self.transport.is_closing():
             self.transport.write(self._answer(failure))
-            self.transport.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say that nothing more will come, and close a little later.
+
+        To close at once, with bytes unread, resets the connection, and the client loses the answer.
+        """
+        self._refusal = self._refusal or BadRequest()  # from now on, what comes is thrown away
+        self.transport.write_eof()
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _answer(self, failure: Failure) -> bytes:
         answer = render(failure)

@@ -1,0 +1,160 @@
+"""The service as a process of its own, on a real socket: started, waited for, listened to, stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+from app.settings import ROOT
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class Served:
+    """A running service. `url` is where, `process` is what, and `log()` is what it has said."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        self.port = int(env["PORT"])
+        self.url = f"http://{env['HOST']}:{self.port}"
+        self.workers = int(env["WORKERS"])
+        self._lines: list[str] = []
+        # In a session of its own: Ctrl-C on the tests is not for it, and `kill` reaches all of it.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=env,
+            cwd=cwd,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def log(self) -> list[str]:
+        """The lines on stderr so far; of a service that has ended, all of them."""
+        if self.process.poll() is not None:
+            self._listener.join(STOP_SECONDS)
+        return [*self._lines]
+
+    def wait(self, path: str) -> None:
+        """Wait until `path` is 200 and every worker has started."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(path):
+            if self.process.poll() is not None:
+                pytest.fail("\n".join(["The service has ended:", *self.log()]))
+            if time.monotonic() > deadline:
+                pytest.fail("\n".join(["The service does not come:", *self.log()]))
+            time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal, and return the exit code. Fails where the service is still there after 10 s."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail("\n".join([f"{number.name} did not stop the service:", *self.log()]))
+
+    def kill(self) -> None:
+        """End the service and all its workers without asking."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(STOP_SECONDS)
+
+    def _answers(self, path: str) -> bool:
+        try:
+            if httpx.get(self.url + path, timeout=2).status_code != 200:
+                return False
+        except httpx.TransportError:
+            return False
+        started = sum("Application startup complete" in line for line in self._lines)
+        return self.workers == 1 or started >= self.workers
+
+    def _listen(self) -> None:
+        with self.process.stderr as stderr:
+            for line in stderr:
+                self._lines.append(line.rstrip("\n"))
+
+
+Serve = Callable[..., Served]
+
+
+@contextmanager
+def serving() -> Iterator[Serve]:
+    """A function that starts services. Those that still run in the end are stopped, and must exit with 0."""
+    running: list[Served] = []
+
+    def serve(
+        env: Mapping[str, str | None] | None = None,
+        workers: int = 1,
+        wait: Literal["ready", "live"] | None = "ready",
+        cwd: Path = ROOT,
+        arguments: Sequence[str] = (),
+        module: Sequence[str] = ("app", "serve"),
+    ) -> Served:
+        """Start `python -m app serve` in our environment, changed by `env`: None takes a variable away."""
+        port = str(free_port())
+        place = {"HOST": "127.0.0.1", "PORT": port, "UVICORN_PORT": port, "WORKERS": str(workers)}
+        changed = {**os.environ, **place, **(env or {})}
+        whole = {name: value for name, value in changed.items() if value is not None}
+        running.append(Served([*module, *arguments], whole, cwd))
+        if wait is not None:
+            running[-1].wait(f"/health/{wait}")
+        return running[-1]
+
+    try:
+        yield serve
+    finally:
+        codes = [service.stop() for service in running if service.process.poll() is None]
+    assert not any(codes), codes
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def serve(database_url: str) -> Iterator[Serve]:
+    """Start services for one test, on the database of this run if `env` names no other."""
+    with serving() as serve:
+        yield serve
+
+
+@pytest.fixture(scope="class")
+def serve_for_class(database_url: str) -> Iterator[Serve]:
+    """Start services for the tests of a class."""
+    with serving() as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def serve_for_module(database_url: str) -> Iterator[Serve]:
+    """Start services for the tests of a module."""
+    with serving() as serve:
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def service(database_url: str) -> Iterator[Any]:
+    """One service for all tests that only talk to it: JSON logs, one worker, on the database of this run."""
+    with serving() as serve:
+        yield serve()
