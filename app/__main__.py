@@ -75,6 +75,8 @@ def _psql(chosen: Settings, _: argparse.Namespace) -> None:
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
+    import asyncpg
+
     from app.admin import Staff
 
     username = options.username or input("Username: ")
@@ -91,6 +93,8 @@ def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise SystemExit(f"{error}") from None
+    except asyncpg.UniqueViolationError:
+        raise SystemExit("There is a login of that name already.") from None
     print(f"{username} can log in at /admin/ now.")
 
 

@@ -5,7 +5,6 @@ Every line that is written while a request is served carries its id. None carrie
 
 import hashlib
 import logging
-import sys
 import time
 from contextvars import ContextVar
 from typing import Any
@@ -71,7 +70,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
-                "stream": sys.stderr,
+                "stream": "ext://sys.stderr",
                 "formatter": form,
                 "filters": ["request_id"],
             }
