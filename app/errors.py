@@ -202,8 +202,8 @@ def understand(error: BaseException) -> Failure:
             return MethodNotAllowed({method.strip() for method in allowed.split(",")})
         case HTTPException():
             return BY_STATUS.get(error.status_code, Failure)()
-        case asyncpg.InterfaceError() if isinstance(error, ValueError):
-            return Failure()  # an argument that asyncpg cannot send: validation let something through
+        case asyncpg.ClientConfigurationError():
+            return Failure()  # an InterfaceError, but one that no waiting heals
         case _ if isinstance(error, DATABASE_TROUBLE):
             return Unavailable()
         case _:
@@ -233,12 +233,15 @@ def _without_contents(error: BaseException) -> BaseException:
         if isinstance(each, asyncpg.PostgresError):
             each.args = (f"SQLSTATE {getattr(each, 'sqlstate', '?')}",)
             vars(each).update(detail=None, hint=None, query=None)
-        elif isinstance(each, asyncpg.InterfaceError) and isinstance(each, ValueError):
-            each.args = ("an argument does not fit its column",)
+        elif isinstance(each, asyncpg.ClientConfigurationError):
+            each.args = ("asyncpg cannot use what it was told",)  # it quotes the URL
     return error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _chain(each)
         error = error.__cause__ or error.__context__

@@ -19,6 +19,13 @@ MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's outp
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("console", "json")
 
+# What can be listened on: a name, an IPv4 or an IPv6 address.
+HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
+# RFC 6454, section 6.2, as browsers send it: other letters are in Punycode.
+ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+# One half of a pair of keys, which signs no HS256 and which PyJWT refuses to try.
+KEY_OF_A_PAIR = re.compile(r"^(ssh|ecdsa)-|----[- ]BEGIN ")
+
 
 class ConfigurationError(Exception):
     """A variable holds what it may not. The message is one line, fit for a terminal, without secrets."""
@@ -70,7 +77,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         pool_max=pool_max,
         database_timeout=_seconds(given, "DATABASE_TIMEOUT", 5.0),
         frontend_origins=_origins(given, "FRONTEND_URL", "http://localhost:3000"),
-        host=given.get("HOST", "127.0.0.1"),
+        host=_host(given, "HOST", "127.0.0.1"),
         port=_whole_number(given, "PORT", 8000, 1, 65535),
         workers=_whole_number(given, "WORKERS", 1, 1, 64),
         log_level=_choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
@@ -104,6 +111,13 @@ def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[st
     raise _refuse(name, repr(text), f"one of {', '.join(allowed)}")
 
 
+def _host(given: Mapping[str, str], name: str, default: str) -> str:
+    text = given.get(name, default)
+    if HOST.fullmatch(text):
+        return text
+    raise _refuse(name, repr(text), "a host name or an IP address")
+
+
 def _database_url(given: Mapping[str, str]) -> str | None:
     url = given.get("DATABASE_URL")
     if url is None:
@@ -113,7 +127,7 @@ def _database_url(given: Mapping[str, str]) -> str | None:
         readable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
     except ValueError:
         readable = False
-    if readable:
+    if readable and url.isprintable():
         return url
     # Nothing of the value is shown: it usually holds a password.
     raise _refuse(
@@ -124,25 +138,32 @@ def _database_url(given: Mapping[str, str]) -> str | None:
 def _origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
     texts = [text.strip().lower().removesuffix("/") for text in given.get(name, default).split(",")]
     for text in texts:
-        if not re.fullmatch(r"https?://[^\s/?#@*,]+", text):
-            raise _refuse(name, repr(text), "origins like https://app.example.com, comma-separated, never *")
+        if not ORIGIN.fullmatch(text):
+            held = repr(re.sub(r"(?<=//).*@", "***@", text))
+            raise _refuse(name, held, "origins like https://app.example.com, comma-separated, never *")
     return tuple(texts)
 
 
 def _jwt_secret(given: Mapping[str, str], database_url: str | None, data_dir: Path) -> str:
     for name in ("JWT_SECRET", "BETTER_AUTH_SECRET"):
         if secret := given.get(name):
-            return _long_enough(name, secret)
+            return _good_enough(name, secret)
     if database_url is not None:
         raise _refuse("JWT_SECRET", "not set", f"a secret of {MIN_SECRET_BYTES} bytes or more")
     path = data_dir / "jwt_secret"
-    return _long_enough(str(path.relative_to(data_dir.parent)), _kept_secret(path))
+    return _good_enough(str(path.relative_to(data_dir.parent)), _kept_secret(path))
 
 
-def _long_enough(name: str, secret: str) -> str:
-    size = len(secret.encode())
+def _good_enough(name: str, secret: str) -> str:
+    allowed = f"a secret of {MIN_SECRET_BYTES} bytes or more"
+    try:
+        size = len(secret.encode())
+    except UnicodeEncodeError:
+        raise _refuse(name, "not UTF-8", allowed) from None
     if size < MIN_SECRET_BYTES:
-        raise _refuse(name, f"{size} bytes long", f"a secret of {MIN_SECRET_BYTES} bytes or more")
+        raise _refuse(name, f"{size} bytes long", allowed)
+    if KEY_OF_A_PAIR.search(secret):
+        raise _refuse(name, "a key of a key pair", allowed)
     return secret
 
 

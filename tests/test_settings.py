@@ -1,0 +1,512 @@
+"""Every row of docs/configuration.md: what a variable may hold, and the line that refuses the rest."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app import settings
+from app.settings import ConfigurationError, Settings, load
+
+SECRET = "0123456789abcdef0123456789abcdef"
+URL = "postgresql://ada:pa55word@db.example.com:5432/tasks?sslmode=require"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / ".data"
+
+
+@pytest.fixture
+def refusal(data_dir: Path) -> Callable[..., str]:
+    """The line that refuses these variables."""
+
+    def line(**env: str) -> str:
+        with pytest.raises(ConfigurationError) as refused:
+            load({"JWT_SECRET": SECRET, **env}, data_dir)
+        return str(refused.value)
+
+    return line
+
+
+def chosen(**env: str) -> Settings:
+    return load({"JWT_SECRET": SECRET, **env})
+
+
+class TestDefaults:
+    def test_nothing_has_to_be_set(self, data_dir: Path) -> None:
+        found = load({}, data_dir)
+
+        assert {name: getattr(found, name) for name in found.__struct_fields__} == {
+            "database_url": None,
+            "jwt_secret": (data_dir / "jwt_secret").read_text(),
+            "pool_min": 1,
+            "pool_max": 10,
+            "database_timeout": 5.0,
+            "frontend_origins": ("http://localhost:3000",),
+            "host": "127.0.0.1",
+            "port": 8000,
+            "workers": 1,
+            "log_level": "info",
+            "log_format": "console" if sys.stderr.isatty() else "json",
+            "data_dir": data_dir,
+        }
+
+    def test_what_is_empty_or_blank_is_not_set(self) -> None:
+        names = [
+            "DATABASE_URL",
+            "DATABASE_POOL_MIN",
+            "DATABASE_POOL_MAX",
+            "DATABASE_TIMEOUT",
+            "BETTER_AUTH_SECRET",
+            "FRONTEND_URL",
+            "HOST",
+            "PORT",
+            "WORKERS",
+            "LOG_LEVEL",
+            "LOG_FORMAT",
+        ]
+        assert chosen(**dict.fromkeys(names, "")) == chosen(**dict.fromkeys(names, "  ")) == chosen()
+
+    def test_white_space_around_a_value_is_not_part_of_it(self) -> None:
+        assert chosen(PORT=" 9000\n", HOST="\t::1 ", LOG_LEVEL=" debug ") == chosen(
+            PORT="9000", HOST="::1", LOG_LEVEL="debug"
+        )
+
+    def test_variables_of_others_are_none_of_our_business(self) -> None:
+        assert chosen(PATH="/bin", port="1", DATABASE="x", PORTS="y") == chosen()
+
+    def test_the_data_lies_beside_the_code(self) -> None:
+        assert chosen().data_dir == settings.ROOT / ".data"
+        assert (settings.ROOT / "app" / "settings.py").samefile(settings.__file__)
+
+    def test_what_was_read_cannot_be_changed(self) -> None:
+        with pytest.raises(AttributeError):
+            chosen().port = 1  # type: ignore[misc]
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("name", "field", "texts"),
+        [
+            ("DATABASE_POOL_MIN", "pool_min", {"0": 0, "1": 1, "10": 10}),
+            ("DATABASE_POOL_MAX", "pool_max", {"1": 1, "10": 10, "1000": 1000}),
+            (
+                "DATABASE_TIMEOUT",
+                "database_timeout",
+                {"0.01": 0.01, "5": 5.0, "2.5": 2.5, "3600": 3600.0, "05": 5.0},
+            ),
+            ("PORT", "port", {"1": 1, "8080": 8080, "65535": 65535, "080": 80}),
+            ("WORKERS", "workers", {"1": 1, "64": 64}),
+        ],
+    )
+    def test_a_number_is_taken(self, name: str, field: str, texts: dict[str, float]) -> None:
+        for text, value in texts.items():
+            assert getattr(chosen(**{name: text}), field) == value
+
+    @pytest.mark.parametrize(
+        ("name", "allowed", "outside"),
+        [
+            ("DATABASE_POOL_MIN", "a whole number from 0 to 10", ["-1", "11", "1.0"]),
+            ("DATABASE_POOL_MAX", "a whole number from 1 to 1000", ["0", "1001", "1e2"]),
+            ("PORT", "a whole number from 1 to 65535", ["0", "65536", "99999999999999999999", "9" * 5000]),
+            ("WORKERS", "a whole number from 1 to 64", ["0", "65", "auto"]),
+            (
+                "DATABASE_TIMEOUT",
+                "a number of seconds from 0.01 to 3600",
+                ["0", "0.001", "3600.1", "5s", "1e1", "nan", "inf", ".5", "5.", "9" * 400],
+            ),
+        ],
+    )
+    def test_what_is_no_such_number_is_refused_by_name(
+        self, refusal: Callable[..., str], name: str, allowed: str, outside: list[str]
+    ) -> None:
+        for text in (*outside, "five", "-5", "+5", "5 5", "1_0", "\u0665", "5\n6", "0x5", "'5'"):
+            assert refusal(**{name: text}) == f"{name} is {text!r}, but must be {allowed}."
+
+    def test_a_pool_of_fewer_than_the_default_minimum_needs_no_minimum_said(self) -> None:
+        assert (chosen(DATABASE_POOL_MAX="1").pool_min, chosen(DATABASE_POOL_MAX="1").pool_max) == (1, 1)
+
+    def test_the_minimum_is_not_above_the_maximum(self, refusal: Callable[..., str]) -> None:
+        assert refusal(DATABASE_POOL_MAX="3", DATABASE_POOL_MIN="4") == (
+            "DATABASE_POOL_MIN is '4', but must be a whole number from 0 to 3."
+        )
+
+
+class TestDatabaseURL:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            URL,
+            "postgres://ada@db.example.com/tasks",
+            "postgresql://localhost",
+            "postgresql:///tasks?host=/run/postgresql",
+            "postgresql://ada:pa55word@[::1]:5432/tasks",
+            "postgresql://ada:p%40ss@ep-cool-1234.neon.tech/tasks?sslmode=require&channel_binding=require",
+        ],
+    )
+    def test_a_url_of_postgresql_is_taken_as_it_is(self, url: str) -> None:
+        assert chosen(DATABASE_URL=url).database_url == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "mysql://ada:pa55word@localhost/tasks",
+            "postgresql+asyncpg://ada:pa55word@localhost/tasks",
+            "sqlite:///pa55word.db",
+            "ada:pa55word@localhost/tasks",
+            "//ada:pa55word@localhost",
+            "postgresql://ada:pa55word@localhost:port/tasks",
+            "postgresql://ada:pa55word@localhost:65536/tasks",
+            "postgresql://ada:pa55word@localhost:0/tasks",
+            "postgresql://ada:pa55word@[::1/tasks",
+            "psql 'postgresql://ada:pa55word@localhost/tasks'",
+            "pa55word",
+            "postgresql://ada:pa55\nword@localhost/tasks",
+            "postgresql://ada:pa55word\udcff@localhost/tasks",
+        ],
+    )
+    def test_any_other_is_refused_and_not_shown(self, refusal: Callable[..., str], url: str) -> None:
+        assert refusal(DATABASE_URL=url) == (
+            "DATABASE_URL is not readable as a URL of PostgreSQL, "
+            "but must be postgresql://user:password@host/name."
+        )
+
+
+class TestSecret:
+    def test_it_has_32_bytes_or_more(self) -> None:
+        for secret in (SECRET, "é" * 16, "x" * 5000, "with spaces and $ymbols, # and = too"):
+            assert chosen(JWT_SECRET=secret).jwt_secret == secret
+
+    @pytest.mark.parametrize("name", ["JWT_SECRET", "BETTER_AUTH_SECRET"])
+    @pytest.mark.parametrize(("secret", "size"), [("x", 1), ("s" * 31, 31), ("é" * 15, 30)])
+    def test_a_shorter_one_is_refused_and_not_shown(
+        self, data_dir: Path, name: str, secret: str, size: int
+    ) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            load({name: secret}, data_dir)
+        assert str(refused.value) == f"{name} is {size} bytes long, but must be a secret of 32 bytes or more."
+
+    def test_better_auth_secret_is_read_where_jwt_secret_is_not_set(self, data_dir: Path) -> None:
+        other = "the secret of Better Auth, which is long enough"
+
+        assert load({"BETTER_AUTH_SECRET": other, "DATABASE_URL": URL}, data_dir).jwt_secret == other
+        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": " "}, data_dir).jwt_secret == other
+        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": SECRET}, data_dir).jwt_secret == SECRET
+
+    def test_a_short_jwt_secret_is_not_replaced_by_a_good_better_auth_secret(
+        self, refusal: Callable[..., str]
+    ) -> None:
+        assert refusal(JWT_SECRET="short", BETTER_AUTH_SECRET=SECRET).startswith("JWT_SECRET is 5 bytes long")
+
+    def test_with_a_database_of_ones_own_the_start_is_refused_without_one(self, data_dir: Path) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            load({"DATABASE_URL": URL}, data_dir)
+
+        assert str(refused.value) == "JWT_SECRET is not set, but must be a secret of 32 bytes or more."
+        assert not data_dir.exists()
+
+    def test_given_secrets_are_kept_nowhere(self, data_dir: Path) -> None:
+        load({"JWT_SECRET": SECRET}, data_dir)
+        assert not data_dir.exists()
+
+    @pytest.mark.parametrize(
+        ("secret", "held"),
+        [
+            (f"-----BEGIN PUBLIC KEY-----\n{SECRET}\n-----END PUBLIC KEY-----", "a key of a key pair"),
+            (f"comment\n-----BEGIN RSA PRIVATE KEY-----\n{SECRET}", "a key of a key pair"),
+            (f"ssh-ed25519 {SECRET} ada@example.com", "a key of a key pair"),
+            ("\udcff" * 40, "not UTF-8"),
+        ],
+        ids=["a public key", "a private key", "an ssh key", "no text"],
+    )
+    def test_what_can_sign_nothing_is_refused_and_not_shown(
+        self, refusal: Callable[..., str], secret: str, held: str
+    ) -> None:
+        assert refusal(JWT_SECRET=secret) == (
+            f"JWT_SECRET is {held}, but must be a secret of 32 bytes or more."
+        )
+
+
+class TestKeptSecret:
+    def test_it_is_made_once_and_only_its_owner_reads_it(self, data_dir: Path) -> None:
+        before = os.umask(0)
+        try:
+            first = load({}, data_dir)
+        finally:
+            os.umask(before)
+
+        kept = data_dir / "jwt_secret"
+        assert load({}, data_dir) == first
+        assert (kept.read_text(), len(first.jwt_secret)) == (first.jwt_secret, 64)
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert list(data_dir.iterdir()) == [kept]
+
+    def test_no_two_places_have_the_same_one(self, tmp_path: Path) -> None:
+        assert load({}, tmp_path / "one").jwt_secret != load({}, tmp_path / "two").jwt_secret
+
+    def test_one_that_is_there_is_taken(self, data_dir: Path) -> None:
+        data_dir.mkdir()
+        (data_dir / "jwt_secret").write_text(f"{SECRET}\n")
+        assert load({}, data_dir).jwt_secret == SECRET
+
+    @pytest.mark.parametrize("content", ["", "\n", "short"])
+    def test_one_that_is_too_short_is_refused_by_its_file_and_left_alone(
+        self, data_dir: Path, content: str
+    ) -> None:
+        data_dir.mkdir()
+        (data_dir / "jwt_secret").write_text(content)
+
+        with pytest.raises(ConfigurationError) as refused:
+            load({}, data_dir)
+
+        assert str(refused.value) == (
+            f".data/jwt_secret is {len(content.strip())} bytes long, "
+            "but must be a secret of 32 bytes or more."
+        )
+        assert (data_dir / "jwt_secret").read_text() == content
+
+    def test_processes_that_start_at_once_agree(self, tmp_path: Path) -> None:
+        places = 100
+        program = (
+            "import sys; from pathlib import Path; from app.settings import load\n"
+            "print('ready', flush=True); sys.stdin.readline()\n"
+            f"for n in range({places}): print(load({{}}, Path(sys.argv[1]) / str(n)).jwt_secret)\n"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        racers = [
+            subprocess.Popen(
+                command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(3)
+        ]
+        for each in racers:
+            assert each.stdout
+            assert each.stdout.readline() == "ready\n"
+        for each in racers:
+            assert each.stdin
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        secrets = [each.communicate(timeout=20)[0].split() for each in racers]
+
+        assert secrets[0] == secrets[1] == secrets[2]
+        assert len(set(secrets[0])) == places
+        assert {path.name for path in tmp_path.glob("*/*")} == {"jwt_secret"}
+
+
+class TestOrigins:
+    @pytest.mark.parametrize(
+        ("text", "origins"),
+        [
+            ("https://app.example.com", ("https://app.example.com",)),
+            ("https://app.example.com/", ("https://app.example.com",)),
+            ("HTTPS://App.Example.COM", ("https://app.example.com",)),
+            ("http://localhost:3000,https://a.example", ("http://localhost:3000", "https://a.example")),
+            (" http://a.example , http://b.example/ ", ("http://a.example", "http://b.example")),
+            ("http://127.0.0.1:5173", ("http://127.0.0.1:5173",)),
+            ("http://[::1]:3000", ("http://[::1]:3000",)),
+        ],
+    )
+    def test_origins_are_a_list_with_commas(self, text: str, origins: tuple[str, ...]) -> None:
+        assert chosen(FRONTEND_URL=text).frontend_origins == origins
+
+    @pytest.mark.parametrize(
+        ("text", "wrong"),
+        [
+            ("*", "*"),
+            ("https://*.example.com", "https://*.example.com"),
+            ("http://localhost:3000,*", "*"),
+            ("null", "null"),
+            ("app.example.com", "app.example.com"),
+            ("ftp://app.example.com", "ftp://app.example.com"),
+            ("https://app.example.com/app", "https://app.example.com/app"),
+            ("https://app.example.com//", "https://app.example.com/"),
+            ("https://app.example.com?x", "https://app.example.com?x"),
+            ("https://app.example.com#x", "https://app.example.com#x"),
+            ("http://a.example,,http://b.example", ""),
+            ("http://a.example,", ""),
+            ("http://a.example http://b.example", "http://a.example http://b.example"),
+            ("https://", "https:/"),
+            ("https://app.example.com:", "https://app.example.com:"),
+            ("https://app.example.com:http", "https://app.example.com:http"),
+            ("https://b\u00fccher.example", "https://b\u00fccher.example"),
+            ("https://app.example.com\udcff", "https://app.example.com\udcff"),
+        ],
+    )
+    def test_what_is_no_origin_is_refused_by_name(
+        self, refusal: Callable[..., str], text: str, wrong: str
+    ) -> None:
+        assert refusal(FRONTEND_URL=text) == (
+            f"FRONTEND_URL is {wrong!r}, "
+            "but must be origins like https://app.example.com, comma-separated, never *."
+        )
+
+    def test_a_password_in_it_is_refused_and_not_shown(self, refusal: Callable[..., str]) -> None:
+        assert refusal(FRONTEND_URL="https://ada:pa55@word@app.example.com") == (
+            "FRONTEND_URL is 'https://***@app.example.com', "
+            "but must be origins like https://app.example.com, comma-separated, never *."
+        )
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "0.0.0.0",
+            "127.0.0.1",
+            "::",
+            "::1",
+            "fe80::1%eth0",
+            "::ffff:10.0.0.1",
+            "localhost",
+            "API.example.com",
+        ],
+    )
+    def test_a_host_is_taken_as_it_is(self, host: str) -> None:
+        assert chosen(HOST=host).host == host
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "http://localhost",
+            "localhost:8000",
+            "0.0.0.0:8000",
+            "[::1]",
+            "local host",
+            "a..example",
+            "x" * 64,
+            "*",
+            "0.0.0.0,::",
+            "b\u00fccher.example",
+            "\udcff",
+        ],
+        ids=ascii,
+    )
+    def test_what_is_no_host_is_refused_by_name(self, refusal: Callable[..., str], text: str) -> None:
+        assert refusal(HOST=text) == f"HOST is {text!r}, but must be a host name or an IP address."
+
+    @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
+    def test_a_level_is_taken_in_any_case(self, level: str) -> None:
+        assert chosen(LOG_LEVEL=level).log_level == chosen(LOG_LEVEL=level.upper()).log_level == level
+
+    @pytest.mark.parametrize("form", ["console", "json"])
+    def test_a_format_is_taken_in_any_case(self, form: str) -> None:
+        assert chosen(LOG_FORMAT=form).log_format == chosen(LOG_FORMAT=form.upper()).log_format == form
+
+    def test_a_format_is_found_by_looking_for_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal, ours = os.openpty()
+        with os.fdopen(terminal, "rb"), os.fdopen(ours, "w") as stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            assert chosen().log_format == "console"
+            assert chosen(LOG_FORMAT="json").log_format == "json"
+        with Path(os.devnull).open("w") as stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            assert chosen().log_format == "json"
+
+    @pytest.mark.parametrize("text", ["verbose", "infos", "10", "warn"])
+    def test_another_level_is_refused_by_name(self, refusal: Callable[..., str], text: str) -> None:
+        assert refusal(LOG_LEVEL=text) == (
+            f"LOG_LEVEL is {text!r}, but must be one of debug, info, warning, error, critical."
+        )
+
+    @pytest.mark.parametrize("text", ["xml", "text", "true"])
+    def test_another_format_is_refused_by_name(self, refusal: Callable[..., str], text: str) -> None:
+        assert refusal(LOG_FORMAT=text) == f"LOG_FORMAT is {text!r}, but must be one of console, json."
+
+
+def test_a_refusal_is_always_one_line(refusal: Callable[..., str]) -> None:
+    for name in ("PORT", "HOST", "LOG_LEVEL", "FRONTEND_URL", "DATABASE_URL", "DATABASE_TIMEOUT"):
+        assert refusal(**{name: "a\nb\r\u2028c\x1b[31m"}).isprintable()
+
+
+def test_nothing_that_shows_settings_shows_a_secret() -> None:
+    found = chosen(DATABASE_URL=URL)
+    for shown in (repr(found), str(found), f"{found}", f"{found!r}", f"{[found]}"):
+        assert SECRET not in shown
+        assert "pa55word" not in shown
+
+
+class Copy:
+    """A checkout of the service's own, with an .env beside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        shutil.copytree(settings.ROOT / "app", root / "app", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(settings.ROOT / "piccolo_conf.py", root)
+
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        # Only what a process needs to start: nothing of ours, and nothing of a developer's.
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env={**kept, **env},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    def settings(self, **env: str) -> dict[str, object]:
+        program = (
+            "import json; from app.settings import current; found = current(); assert found is current()\n"
+            "print(json.dumps({n: getattr(found, n) for n in found.__struct_fields__}, default=str))"
+        )
+        result = self.run("-c", program, **env)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Copy]:
+    return Copy(tmp_path)
+
+
+class TestDotenv:
+    def test_it_is_read_and_the_environment_wins(self, copy: Copy) -> None:
+        (copy.root / ".env").write_text(
+            f'# comment\nJWT_SECRET="{SECRET}"\nexport PORT=9001\nWORKERS=2\nHOST\nLOG_LEVEL=\nUNKNOWN=x\n'
+        )
+
+        assert copy.settings(PORT="9002", LOG_FORMAT="console") == {
+            "database_url": None,
+            "jwt_secret": SECRET,
+            "pool_min": 1,
+            "pool_max": 10,
+            "database_timeout": 5.0,
+            "frontend_origins": ["http://localhost:3000"],
+            "host": "127.0.0.1",
+            "port": 9002,
+            "workers": 2,
+            "log_level": "info",
+            "log_format": "console",
+            "data_dir": str(copy.root / ".data"),
+        }
+
+    def test_without_one_the_secret_is_kept_beside_the_code(self, copy: Copy) -> None:
+        found = copy.settings()
+
+        assert found["jwt_secret"] == (copy.root / ".data" / "jwt_secret").read_text()
+        assert copy.settings() == found
+
+    def test_a_bad_value_in_it_stops_a_command_with_one_line(self, copy: Copy) -> None:
+        (copy.root / ".env").write_text(f"JWT_SECRET={SECRET}\nPORT=nine\n")
+
+        result = copy.run("-m", "app", "token", "ada")
+
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == "PORT is 'nine', but must be a whole number from 1 to 65535.\n"
+
+    def test_a_command_takes_its_secret_from_it(self, copy: Copy) -> None:
+        (copy.root / ".env").write_text(f"BETTER_AUTH_SECRET={SECRET}\n")
+
+        result = copy.run("-m", "app", "token", "ada")
+
+        assert (result.returncode, result.stderr, result.stdout.count(".")) == (0, "", 2)
+        assert not (copy.root / ".data").exists()
