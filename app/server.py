@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 import threading
-import time
 from types import FrameType
 from typing import Any
 
@@ -118,4 +117,4 @@ async def _migrate(settings: Settings) -> None:
             if not told:
                 logger.warning("Could not migrate yet (%s); trying on.", type(error).__name__)
                 told = True
-            time.sleep(0.5)
+            await asyncio.sleep(0.5)

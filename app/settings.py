@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from dotenv import dotenv_values
@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 ROOT = Path(__file__).resolve().parent.parent
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's output, at least
 
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("console", "json")
 
@@ -125,10 +126,13 @@ def _database_url(given: Mapping[str, str]) -> str | None:
     try:
         parts = urlsplit(url)
         readable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+        sslmode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
     except ValueError:
-        readable = False
+        readable, sslmode = False, ""
     if readable and url.isprintable():
-        return url
+        if sslmode in SSL_MODES:
+            return url
+        raise _refuse("sslmode in DATABASE_URL", repr(sslmode), f"one of {', '.join(SSL_MODES)}")
     # Nothing of the value is shown: it usually holds a password.
     raise _refuse(
         "DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name"
@@ -151,7 +155,11 @@ def _jwt_secret(given: Mapping[str, str], database_url: str | None, data_dir: Pa
     if database_url is not None:
         raise _refuse("JWT_SECRET", "not set", f"a secret of {MIN_SECRET_BYTES} bytes or more")
     path = data_dir / "jwt_secret"
-    return _good_enough(str(path.relative_to(data_dir.parent)), _kept_secret(path))
+    name = str(path.relative_to(data_dir.parent))
+    try:
+        return _good_enough(name, _kept_secret(path))
+    except OSError as error:
+        raise _refuse("JWT_SECRET", f"not set, and {name} not to be had ({error.strerror})", "a secret of 32 bytes or more, then") from None
 
 
 def _good_enough(name: str, secret: str) -> str:

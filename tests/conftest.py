@@ -112,7 +112,7 @@ def app(database_url: str) -> Litestar:
 async def running(app: Litestar) -> AsyncIterator[Litestar]:
     """The application with its pool open, on the event loop of the tests."""
     await database.open(settings.current())
-    while not database.ready:
+    while not database.ready:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     yield app
     await database.close()

@@ -510,3 +510,24 @@ class TestDotenv:
 
         assert (result.returncode, result.stderr, result.stdout.count(".")) == (0, "", 2)
         assert not (copy.root / ".data").exists()
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
+def test_every_sslmode_of_libpq_is_taken(mode: str) -> None:
+    url = f"postgresql://ada@db.example.com/tasks?sslmode={mode}"
+    assert load({"DATABASE_URL": url, "JWT_SECRET": SECRET}).database_url == url
+
+
+def test_an_sslmode_that_there_is_not_stops_the_start() -> None:
+    url = "postgresql://ada:pa55word@db.example.com/tasks?sslmode=on"
+    with pytest.raises(ConfigurationError) as refusal:
+        load({"DATABASE_URL": url, "JWT_SECRET": SECRET})
+    allowed = "disable, allow, prefer, require, verify-ca, verify-full"
+    assert str(refusal.value) == f"sslmode in DATABASE_URL is 'on', but must be one of {allowed}."
+
+
+def test_a_secret_that_cannot_be_kept_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".data").write_text("a file in the way")
+    with pytest.raises(ConfigurationError) as refusal:
+        load({}, data_dir=tmp_path / ".data")
+    assert str(refusal.value) == "JWT_SECRET is not set, and .data/jwt_secret not to be had (File exists), but must be a secret of 32 bytes or more, then."
