@@ -1,0 +1,97 @@
+"""`python -m app`, as a person types it and as a script reads it."""
+
+import os
+import pty
+import secrets
+import subprocess
+import sys
+import time
+
+import pytest
+
+from app.__main__ import main
+from app.auth import tokens
+from app.settings import ROOT
+from tests.conftest import SECRET
+
+
+def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
+    """Run a command on a terminal, answer each of its questions with a line; its exit code and what it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, questions, deadline = b"", iter(lines), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(ours, 1024)
+        except OSError:  # the other side of a terminal has gone
+            break
+        if not chunk:
+            break
+        shown += chunk
+        if shown.rstrip().endswith(b":"):
+            os.write(ours, next(questions).encode() + b"\n")
+            shown += b" "
+    os.close(ours)
+    return process.wait(10), shown.decode()
+
+
+class TestToken:
+    def test_it_prints_the_token_and_nothing_else(self, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["token", "ada lovelace"])
+        printed = capsys.readouterr()
+        assert (printed.err, printed.out.count("\n")) == ("", 1)
+        assert tokens.read(printed.out.strip().encode(), SECRET) == tokens.User("ada lovelace")
+
+    def test_it_is_valid_for_24_hours(self, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        import jwt
+
+        main(["token", "ada"])
+        claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, ["HS256"])
+        assert claims["exp"] - claims["iat"] == 24 * 60 * 60
+
+    @pytest.mark.parametrize("user", ["", " ", "x" * 256])
+    def test_no_token_is_made_that_the_service_would_refuse(self, database_url: str, user: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["token", user])
+        assert str(ended.value) == "A user id has 1 to 255 characters and is not blank."
+
+
+class TestAdminUser:
+    def test_it_asks_for_the_name_and_twice_for_the_password_and_shows_neither_back(self, database_url: str) -> None:
+        name = f"staff-{secrets.token_hex(4)}"
+        code, shown = typed(["admin-user"], name, "a long password", "a long password")
+        assert code == 0
+        assert f"{name} can log in at /admin/ now." in shown
+        assert "a long password" not in shown
+
+    def test_two_passwords_that_differ_make_nobody(self, database_url: str) -> None:
+        code, shown = typed(["admin-user", "nobody"], "a long password", "another password")
+        assert code == 1
+        assert shown.rstrip().endswith("The two passwords differ.")
+
+
+def test_a_command_that_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["dance"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'dance'" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_no_good_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app import settings
+
+    monkeypatch.setenv("WORKERS", "none")
+    settings.current.cache_clear()
+    with pytest.raises(SystemExit) as ended:
+        main(["token", "ada"])
+    assert str(ended.value) == "WORKERS is 'none', but must be a whole number from 1 to 64."
+    monkeypatch.undo()
+    settings.current.cache_clear()
