@@ -27,7 +27,7 @@ def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(theirs)
-    shown, questions, deadline = b"", iter(lines), time.monotonic() + 30
+    shown, fresh, answers, deadline = b"", b"", iter(lines), time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             chunk = os.read(ours, 1024)
@@ -35,10 +35,10 @@ def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
             break
         if not chunk:
             break
-        shown += chunk
-        if shown.rstrip().endswith(b":"):
-            os.write(ours, next(questions).encode() + b"\n")
-            shown += b" "
+        shown, fresh = shown + chunk, fresh + chunk
+        if fresh.endswith(b": "):
+            os.write(ours, next(answers).encode() + b"\n")
+            fresh = b""
     os.close(ours)
     return process.wait(10), shown.decode()
 
