@@ -1,45 +1,82 @@
 """piccolo-admin: the staff's house, with its own login, at `/admin/`.
 
 Built once, when it is first asked for: its imports take as long as all of ours together. It speaks its own
-language inside; what it crashes on becomes one of our envelopes.
+language inside. What it is asked passes our door first, and what it crashes on becomes one of our envelopes.
 """
 
 import asyncio
+import logging
+import math
+import time
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
+import msgspec
 from litestar import asgi
+from litestar.connection import ASGIConnection
 from litestar.exceptions import NotFoundException
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
+from litestar.types import Message, Receive, Send
 from piccolo.apps.user.tables import BaseUser
+from piccolo.columns import Column
+from piccolo.table import Table
 
+from app.bodies import MAX_BODY_BYTES, check_body_headers, decode
 from app.database import database
-from app.errors import Invalid
+from app.docs import ONE_DAY, POLICY
+from app.envelopes import Error
+from app.errors import Failure, Invalid, MethodNotAllowed, PayloadTooLarge, Unavailable
 from app.tables import RateLimit, Task, User
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-LOGINS, LOGIN_SECONDS, BLOCK_SECONDS = (
-    10,
-    300,
-    900,
-)  # so many from one address in that time, or blocked for so long
+LOGINS, LOGIN_SECONDS = 10, 300  # so many from one address in that time
+BLOCK_SECONDS = 900  # for which an address that tries more is shut out
 HASHES_AT_ONCE = 2
+ONE_AT_A_TIME = asyncio.Lock()
+SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
+
+
+class NotFromHere(Failure):
+    """Another site's page sent this, with the cookies of whoever looks at it."""
+
+    status = 403
+    code = "FORBIDDEN"
+    message = "The admin takes requests from its own pages alone."
+
+
+class TooManyLogins(Failure):
+    """RFC 6585, section 4."""
+
+    status = 429
+    code = "RATE_LIMIT_EXCEEDED"
+    message = "Too many logins from this address. Try again later."
+
+    def __init__(self, seconds: int) -> None:
+        """Take how long to wait."""
+        super().__init__()
+        self.seconds = seconds
+
+    def headers(self) -> dict[str, str]:
+        """Say when to try again."""
+        return {"retry-after": str(self.seconds)}
+
+    def error(self) -> Error:
+        """Say it in the body too."""
+        return Error(self.code, self.message, retry_after=self.seconds)
 
 
 class Staff(BaseUser, tablename="piccolo_user", db=database):
-    """Piccolo's own users. To hash a password takes a quarter of a second, which the event loop does not have."""
+    """Piccolo's own users. To hash a password takes a quarter of a second: too long for the event loop."""
 
     _hashing = asyncio.Semaphore(HASHES_AT_ONCE)
 
     @classmethod
     async def login(cls, username: str, password: str) -> int | None:
-        """Return the id of the user whose password this is, else None, after the same time."""
-        longest = cls.username.length or 0
-        if len(username) > longest or len(password) > cls._max_password_length or "\0" in username:
+        """Return the id of the user whose password this is. Takes as long where it is nobody's."""
+        if len(username) > (cls.username.length or 0) or len(password) > cls._max_password_length:
             return None
         row = await cls.select(cls.id, cls.password).where(cls.username == username).first()
         stored = row["password"] if row else f"pbkdf2_sha256${cls._pbkdf2_iteration_count}$salt$none"
@@ -62,94 +99,152 @@ class Staff(BaseUser, tablename="piccolo_user", db=database):
             return await asyncio.to_thread(cls.hash_password, *arguments)
 
 
+def admin() -> ASGIRouteHandler:
+    """Return the route that leads to the admin."""
+    guards = [check_path, check_body_headers, check_sender]
+    return asgi("/admin", is_mount=True, copy_scope=True, guards=guards)(_door)
+
+
+def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: `/administrator` is routed here too. Raises NotFoundException, MethodNotAllowed."""
+    if connection.scope["raw_path"].split(b"/")[:2] != [b"", b"admin"]:
+        raise NotFoundException
+    if connection.scope.get("method") == "PUT":  # PATCH does the same, and asks the hooks
+        raise MethodNotAllowed({"GET", "POST", "PATCH", "DELETE"})
+
+
+def check_sender(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: a page of another origin may not change anything here. Raises NotFromHere.
+
+    A browser tells whose page it is (Fetch, section 3.2), and what is no browser holds nobody else's cookies.
+    """
+    headers = connection.headers
+    is_safe = connection.scope.get("method") in SAFE_METHODS
+    if not is_safe and "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host"):
+        raise NotFromHere
+
+
+async def _door(scope: Any, receive: Receive, send: Send) -> None:
+    if scope["raw_path"] == b"/admin":  # the page's own links are relative
+        await send({"type": "http.response.start", "status": 307, "headers": [(b"location", b"/admin/")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    if not database.ready:
+        raise Unavailable
+    inwards, outwards = await _inwards(receive), _outwards(scope, send)
+    async with ONE_AT_A_TIME:
+        house = await asyncio.to_thread(_house)
+    if scope["method"] not in SAFE_METHODS:
+        scope["scheme"] = "http"  # over https Piccolo checks the sender too, by a list that it must be given
+    try:
+        await house(scope, inwards, outwards)
+    except (asyncpg.DataError, ValueError, TypeError) as error:
+        logger.warning("The admin could not take a value: %s", type(error).__name__)
+        raise Invalid("value", "One of the values cannot be taken") from error
+
+
+class _Texts(msgspec.Struct):
+    """What the admin takes for text without looking."""
+
+    username: str = ""
+    password: str = ""
+    current_password: str = ""
+    new_password: str = ""
+    confirm_new_password: str = ""
+
+
+async def _inwards(receive: Receive) -> Receive:
+    """Read the body, which the admin would do without a limit. Raises PayloadTooLarge, NotJSON, Invalid."""
+    body, message = b"", {"more_body": True}
+    while message.get("more_body"):
+        message: Any = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLarge
+    if body:
+        decode(body, _Texts)
+    unread: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def inwards() -> Any:
+        return unread.pop() if unread else await receive()
+
+    return inwards
+
+
+def _outwards(scope: Any, send: Send) -> Send:
+    """Add our headers. A cookie that was set over https must never be sent over http, and only then."""
+    secure = b"; Secure" if scope["scheme"] == "https" else b""
+    is_asset = scope["raw_path"].startswith(b"/admin/assets/")
+
+    async def outwards(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if message["status"] == 500:
+                raise ValueError("so it answers to a value that does not fit; where it crashes, it raises")
+            headers = [
+                (name, value.replace(b"; Secure", b"") + secure if name == b"set-cookie" else value)
+                for name, value in message["headers"]
+            ]
+            headers.append((b"content-security-policy", POLICY.encode()))
+            if is_asset and message["status"] < 400:
+                headers.append((b"cache-control", ONE_DAY.to_header().encode()))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return outwards
+
+
 @cache
-def _house() -> ASGIApp:
+def _house() -> Any:
     """Build the admin. Once: its login limit lives in it."""
     from piccolo_admin.endpoints import TableConfig, create_admin
+    from piccolo_api.crud.endpoints import OrderBy
     from piccolo_api.crud.hooks import Hook, HookType
-    from piccolo_api.rate_limiting.middleware import InMemoryLimitProvider
+    from piccolo_api.rate_limiting.middleware import InMemoryLimitProvider, RateLimitError
     from piccolo_api.session_auth.tables import SessionsBase
 
     class StaffSession(SessionsBase, tablename="sessions", db=database):
         """Piccolo's own sessions."""
 
-    def read_only(*names: str) -> list[Any]:
-        def without(row_id: Any, values: dict[str, Any]) -> dict[str, Any]:
-            return {name: value for name, value in values.items() if name not in names}
+    class LoginLimit(InMemoryLimitProvider):
+        """Piccolo's own limit, which says when to come back."""
 
-        return [Hook(HookType.pre_patch, without)]
+        def increment(self, identifier: str) -> None:
+            try:
+                super().increment(identifier)
+            except RateLimitError:
+                left = self.blocked[identifier] + BLOCK_SECONDS - time.time()
+                raise TooManyLogins(math.ceil(left)) from None
 
+    def table(kind: type[Table], shown: list[Any], newest: Column, fixed: list[Any]) -> TableConfig:
+        def changes(row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:
+            return _without(fixed, values)
+
+        hooks, order = [Hook(HookType.pre_patch, changes)], [OrderBy(newest, ascending=False)]
+        return TableConfig(kind, visible_columns=shown, visible_filters=shown, hooks=hooks, order_by=order)
+
+    for name in ("piccolo_admin.endpoints", "piccolo_api.crud.exceptions"):
+        logging.getLogger(name).disabled = True  # their tracebacks quote rows; what we log does not
+    users = [User.id, User.name, User.email, User.email_verified, User.created_at]
+    tasks = [Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at]
+    limits = [RateLimit.email, RateLimit.failed_attempts, RateLimit.last_attempt, RateLimit.locked_until]
     return create_admin(
         [
-            TableConfig(
-                User,
-                visible_columns=[User.id, User.name, User.email, User.email_verified, User.created_at],
-                visible_filters=[User.id, User.name, User.email, User.email_verified, User.created_at],
-                hooks=read_only("id", "created_at", "updated_at"),
-                order_by=None,
-            ),
-            TableConfig(
-                Task,
-                visible_columns=[
-                    Task.id,
-                    Task.user_id,
-                    Task.title,
-                    Task.completed,
-                    Task.created_at,
-                    Task.updated_at,
-                ],
-                visible_filters=[Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at],
-                hooks=read_only("id", "user_id", "created_at", "updated_at"),
-                link_column=Task.id,
-            ),
-            TableConfig(
-                RateLimit,
-                visible_filters=[RateLimit.email, RateLimit.locked_until],
-                hooks=read_only("email", "created_at"),
-            ),
+            table(User, users, User.created_at, [User.id, User.created_at, User.updated_at]),
+            table(Task, tasks, Task.id, [Task.id, Task.user_id, Task.created_at, Task.updated_at]),
+            table(RateLimit, limits, RateLimit.last_attempt, [RateLimit.email, RateLimit.created_at]),
         ],
         auth_table=Staff,
         session_table=StaffSession,
-        rate_limit_provider=InMemoryLimitProvider(LOGIN_SECONDS, LOGINS, BLOCK_SECONDS),
+        rate_limit_provider=LoginLimit(LOGIN_SECONDS, LOGINS, BLOCK_SECONDS),
+        production=True,  # all that it changes is a cookie, on which `_outwards` has the last word
         site_name="Tasks API",
     )
 
 
-def admin() -> ASGIRouteHandler:
-    """Return the route that leads to the admin."""
-    return asgi("/admin", is_mount=True, copy_scope=True)(_door)
-
-
-async def _door(scope: Scope, receive: Receive, send: Send) -> None:
-    path = scope["raw_path"].decode("latin-1").partition("?")[0] if scope.get("raw_path") else scope["path"]
-    if scope["type"] != "http" or not (path == "/admin" or path.startswith("/admin/")):
-        raise NotFoundException
-    if path == "/admin":  # the page's own links are relative
-        await send({"type": "http.response.start", "status": 307, "headers": [(b"location", b"/admin/")]})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return
-    house = await asyncio.to_thread(_house)
-    held = _Held(send)
-    try:
-        await house(scope, receive, held.send)
-    except (asyncpg.DataError, ValueError) as error:
-        raise Invalid("value", "PostgreSQL cannot hold one of the values") from error
-    await held.release()
-
-
-class _Held:
-    """Holds a 500 back: if the exception behind it comes after, that is answered instead."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._held: list[Message] = []
-
-    async def send(self, message: Message) -> None:
-        if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
-            self._held.append(message)
-        else:
-            await self._send(message)
-
-    async def release(self) -> None:
-        for message in self._held:
-            await self._send(message)
+def _without(fixed: list[Any], values: dict[Any, Any]) -> dict[Any, Any]:
+    """Return what may be changed of a row. Its form sends all of it. Raises Invalid where nothing is left."""
+    # By identity: columns that are compared make SQL, which is true.
+    free = [each for each in values if isinstance(each, Column) and not any(each is one for one in fixed)]
+    if not free:
+        raise Invalid("value", "None of these fields can be changed here")
+    return {column: values[column] for column in free}

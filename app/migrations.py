@@ -1,6 +1,7 @@
 """Are the tables there? And, where it is asked for: make them."""
 
 import asyncio
+import os
 import re
 import sys
 from importlib import resources
@@ -36,10 +37,10 @@ def known() -> set[tuple[str, str]]:
 
 async def missing(connection: asyncpg.Connection) -> set[tuple[str, str]]:
     """Return (app, id) of every migration that this version brings and the database lacks."""
-    try:
-        rows = await connection.fetch("SELECT app_name, name FROM migration")
-    except asyncpg.UndefinedTableError:
-        rows = []
+    # Asked beforehand, since a failure would end the transaction that we may be in, and its locks.
+    if (await connection.fetch("SELECT to_regclass('migration') IS NULL"))[0][0]:
+        return known()
+    rows = await connection.fetch("SELECT app_name, name FROM migration")
     return known() - {(row["app_name"], row["name"]) for row in rows}
 
 
@@ -54,16 +55,22 @@ async def migrate(settings: Settings) -> str:
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
             # The lock's own transaction must not keep seeing the table as it was before the wait.
-            return await _forwards() if await missing(connection) else ""
+            return await _forwards(settings) if await missing(connection) else ""
     finally:
         await connection.close(timeout=settings.database_timeout)
 
 
-async def _forwards() -> str:
+async def _forwards(settings: Settings) -> str:
     """Let Piccolo migrate in a process of its own: its queries have no timeout there, and it prints."""
     command = (sys.executable, "-m", "piccolo.main", "migrations", "forwards", "all")
+    # The same database, whatever the environment says by now.
+    chosen = {"DATABASE_URL": settings.database_url or "", "JWT_SECRET": settings.jwt_secret}
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        cwd=ROOT,
+        env={**os.environ, **chosen},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output = (await process.communicate())[0].decode(errors="replace")
     if process.returncode != 0:

@@ -9,19 +9,33 @@ import asyncpg
 from app import embedded
 from app.settings import Settings
 
-# What other clients put into a URL. asyncpg would send them on as settings, and the server would refuse.
+# What libpq, Prisma, node-postgres and hosts' dashboards put into a URL. asyncpg would send them on as
+# settings, and the server would refuse.
 FOREIGN_OPTIONS = {
     "channel_binding",
     "connect_timeout",
     "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
     "pgbouncer",
     "pool_timeout",
     "schema",
+    "socket_timeout",
+    "sslaccept",
+    "statement_cache_size",
+    "supa",
+    "tcp_user_timeout",
+    "uselibpqcompat",
 }
 
 
 class Connection(asyncpg.Connection):
-    """A connection that is handed back as it is: nothing here sets session state, so nothing needs a reset."""
+    """A connection that is handed back as it is: nothing sets session state, so nothing needs a reset."""
 
     def get_reset_query(self) -> str:
         """Return nothing to run: asyncpg's default costs a round trip each time a connection is released."""
@@ -43,6 +57,10 @@ class PooledConnection(Connection):
             return await super().fetch(*args, **kwargs)
 
 
+# A pooler may know nothing of prepared statements; and it would refuse settings at the start.
+FOR_A_POOLER: dict[str, Any] = {"connection_class": PooledConnection, "statement_cache_size": 0}
+
+
 class Pool(asyncpg.Pool):
     """A pool that nobody can wait for without a limit, Piccolo included."""
 
@@ -55,9 +73,9 @@ class Pool(asyncpg.Pool):
 
 async def connect(settings: Settings) -> asyncpg.Connection:
     """Open one connection outside every pool. Raises what asyncpg does, and TimeoutError."""
-    return await asyncpg.connect(
-        **await _arguments(settings), timeout=settings.database_timeout, connection_class=Connection
-    )
+    # What is at the other end is not known, and there is no hurry: what suits a pooler suits a server.
+    seconds: Any = settings.database_timeout  # asyncpg says that it takes whole ones, and takes any
+    return await asyncpg.connect(**await _arguments(settings), **FOR_A_POOLER, timeout=seconds)
 
 
 async def open_pool(settings: Settings) -> Pool:
@@ -66,9 +84,8 @@ async def open_pool(settings: Settings) -> Pool:
     Raises what asyncpg does, and TimeoutError.
     """
     arguments = await _arguments(settings)
-    if await _is_behind_a_pooler(arguments, settings.database_timeout):
-        # A pooler refuses settings at the start and may not know of prepared statements.
-        suited = {"connection_class": PooledConnection, "statement_cache_size": 0}
+    if await _is_behind_a_pooler(arguments, seconds=settings.database_timeout):
+        suited = FOR_A_POOLER
     else:
         milliseconds = str(int(settings.database_timeout * 1000))
         suited = {"connection_class": Connection, "server_settings": {"statement_timeout": milliseconds}}
@@ -100,7 +117,7 @@ async def _arguments(settings: Settings) -> dict[str, Any]:
     return {"dsn": urlunsplit(parts._replace(query=urlencode(options)))}
 
 
-async def _is_behind_a_pooler(arguments: dict[str, Any], seconds: float) -> bool:
+async def _is_behind_a_pooler(arguments: dict[str, Any], *, seconds: Any) -> bool:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
     probe = await asyncpg.connect(
         **arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0

@@ -1,0 +1,534 @@
+"""The staff's house: who gets in, what can be seen and changed there, and what it answers to nonsense."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from litestar import Litestar
+
+from app.admin import BLOCK_SECONDS, LOGINS, Staff, _house
+from app.bodies import MAX_BODY_BYTES
+from app.database import database
+
+PASSWORD = "correct horse battery"
+NOTHING = {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
+NO_JSON = {"error": {"code": "BAD_REQUEST", "message": "The body is not valid JSON in UTF-8."}}
+NO_ENTRY = (401, {"error": "Auth failed"})
+
+
+def refused(field: str, message: str) -> tuple[int, dict[str, Any]]:
+    fields = [{"field": field, "message": message}]
+    return 422, {"error": {"code": "VALIDATION_ERROR", "message": message, "fields": fields}}
+
+
+NOT_TAKEN = refused("value", "One of the values cannot be taken")
+
+
+def told(answer: httpx.Response) -> tuple[int, Any]:
+    return answer.status_code, answer.json()
+
+
+class Desk(httpx.AsyncClient):
+    """A browser in front of the admin: keeps cookies, and sends the token that the admin's own page sends."""
+
+    addresses = iter(range(1, 10_000))
+
+    def __init__(self, app: Litestar, scheme: str = "http") -> None:
+        # Each at an address of its own: the login limit counts by address.
+        address = f"10.0.{next(self.addresses)}.1"
+        super().__init__(transport=httpx.ASGITransport(app, client=(address, 1)), base_url=f"{scheme}://desk.example")
+
+    async def open(self) -> httpx.Response:
+        page = await self.get("/admin/")
+        self.headers["x-csrftoken"] = self.cookies["csrftoken"]
+        return page
+
+    async def log_in(self, username: Any = "grace", password: Any = PASSWORD, **more: Any) -> httpx.Response:
+        body = {"username": username, "password": password}
+        return await self.post("/admin/public/login/", json=body, **more)
+
+
+@pytest.fixture(scope="session")
+async def staff(running: Litestar) -> None:
+    """Grace and Joan, who may come in; Henry, who may not any more; and Iris, who never could."""
+    grace = await Staff.create_user("grace", PASSWORD, email="g@x", active=True, admin=True, superuser=True)
+    for name, active, admin in (("joan", True, True), ("henry", False, True), ("iris", True, False)):
+        row = Staff(username=name, password=grace.password, email=f"{name}@x", active=active, admin=admin)
+        await row.save()
+
+
+@pytest.fixture(scope="session")
+async def session(running: Litestar, staff: None) -> str:
+    """The cookie of a session of Grace's."""
+    async with Desk(running) as desk:
+        await desk.open()
+        assert told(await desk.log_in()) == (200, {"message": "logged in"})
+        return desk.cookies["id"]
+
+
+@pytest.fixture
+async def desk(running: Litestar, clean: None) -> AsyncIterator[Desk]:
+    """The login page, open."""
+    async with Desk(running) as desk:
+        await desk.open()
+        yield desk
+
+
+@pytest.fixture
+async def grace(desk: Desk, session: str) -> Desk:
+    """Grace, logged in."""
+    desk.cookies.set("id", session, domain="desk.example")
+    return desk
+
+
+@pytest.fixture
+async def task(ada: httpx.AsyncClient) -> dict[str, Any]:
+    """A task of Ada's."""
+    return (await ada.post("/api/tasks", json={"title": "Buy milk"})).json()["data"]
+
+
+class TestDoor:
+    async def test_the_page_is_there_for_everybody_with_the_headers_of_every_answer(
+        self, stranger: httpx.AsyncClient
+    ) -> None:
+        page = await stranger.get("/admin/", headers={"x-request-id": "mine"})
+
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert '<div id="app">' in page.text
+        assert page.headers["x-request-id"] == "mine"
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        assert (await stranger.head("/admin/")).status_code == 200
+
+    async def test_what_the_page_loads_may_be_kept_and_comes_from_here(self, stranger: httpx.AsyncClient) -> None:
+        page = (await stranger.get("/admin/")).text
+
+        links = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(links) == 2
+        for link in links:
+            assert link.startswith("./assets/")
+            answer = await stranger.get(f"/admin/{link}")
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "max-age=86400, public"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (await stranger.get("/admin/assets/none.js")).headers["cache-control"] == "no-store"
+
+    async def test_without_its_slash_it_is_a_redirect(self, stranger: httpx.AsyncClient) -> None:
+        answer = await stranger.get("/admin")
+        assert (answer.status_code, answer.headers["location"]) == (307, "/admin/")
+
+    @pytest.mark.parametrize("path", ["/administrator", "/admin.php", "/adminx/api/user/", "/x/admin/", "//admin/"])
+    async def test_what_only_looks_like_it_is_not_there(self, stranger: httpx.AsyncClient, path: str) -> None:
+        assert told(await stranger.get(httpx.URL("http://test").copy_with(raw_path=path.encode()))) == (
+            404,
+            NOTHING,
+        )
+
+    async def test_it_is_built_once_also_if_two_ask_first(self, running: Litestar) -> None:
+        _house.cache_clear()
+        await asyncio.gather(*(Desk(running).open() for _ in range(2)))
+        assert _house.cache_info().misses == 1
+
+    async def test_without_a_database_it_is_503(self, desk: Desk) -> None:
+        try:
+            database.ready = False
+            answer = await desk.get("/admin/")
+        finally:
+            database.ready = True
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+        assert answer.headers["retry-after"] == "1"
+
+    @pytest.mark.parametrize(
+        "path",
+        ["user/", "tables/", "tables/tasks/", "tables/tasks/1/", "tables/user/ids/", "openapi.json", "x/"],
+    )
+    async def test_nobody_sees_anything_who_has_not_logged_in(self, desk: Desk, path: str) -> None:
+        assert told(await desk.get(f"/admin/api/{path}")) == NO_ENTRY
+
+    async def test_a_bearer_token_is_no_entry(self, ada: httpx.AsyncClient) -> None:
+        assert told(await ada.get("/admin/api/tables/tasks/")) == NO_ENTRY
+
+    async def test_its_cookie_is_no_entry_to_the_api(self, grace: Desk) -> None:
+        answer = await grace.get("/api/tasks")
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+class TestLogin:
+    async def test_staff_log_in_and_out(self, desk: Desk, staff: None, sql: asyncpg.Connection) -> None:
+        answer = await desk.log_in()
+
+        assert told(answer) == (200, {"message": "logged in"})
+        cookie = answer.headers["set-cookie"]
+        assert re.fullmatch(r"id=[\w-]{40,}; HttpOnly; Max-Age=604800; Path=/; SameSite=lax", cookie)
+        assert (await desk.get("/admin/api/user/")).json()["username"] == "grace"
+        last = "SELECT now()::timestamp - last_login < '1 minute' FROM piccolo_user WHERE username = 'grace'"
+        assert await sql.fetchval(last)
+
+        token = desk.cookies["id"]
+        assert (await desk.post("/admin/public/logout/")).status_code == 200
+        assert told(await desk.get("/admin/api/user/", headers={"cookie": f"id={token}"})) == NO_ENTRY
+
+    @pytest.mark.parametrize(
+        ("username", "password"),
+        [
+            ("grace", "wrong"),
+            ("nobody", PASSWORD),
+            ("Grace", PASSWORD),
+            ("grace", "x" * 129),
+            ("x" * 101, PASSWORD),
+            ("grace' OR '1'='1", PASSWORD),
+        ],
+    )
+    async def test_nobody_else_does(self, desk: Desk, staff: None, username: str, password: str) -> None:
+        assert told(await desk.log_in(username, password)) == (401, {"detail": "Login failed"})
+        assert "id" not in desk.cookies
+
+    @pytest.mark.parametrize("name", ["henry", "iris"])
+    async def test_who_is_not_active_or_no_admin_gets_nowhere(self, desk: Desk, staff: None, name: str) -> None:
+        await desk.log_in(name)
+        assert told(await desk.get("/admin/api/tables/tasks/")) == NO_ENTRY
+
+    async def test_an_unknown_name_takes_as_long_as_a_wrong_password(self, desk: Desk, staff: None) -> None:
+        async def seconds(name: str) -> float:
+            began = time.perf_counter()
+            await desk.log_in(name, "wrong")
+            return time.perf_counter() - began
+
+        known, unknown = [min([await seconds(name) for _ in range(2)]) for name in ("grace", "nobody")]
+        assert 0.2 < known / unknown < 5
+
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            ({"username": 5, "password": "x"}, refused("username", "Username must be a string")),
+            ({"username": "x", "password": ["x"]}, refused("password", "Password must be a string")),
+            ({"username": None}, refused("username", "Username must be a string")),
+            ({"username": "a\0b", "password": "x"}, NOT_TAKEN),
+            (["grace"], refused("body", "The body must be a JSON object")),
+            ({}, (422, {"detail": "Missing username or password"})),
+        ],
+    )
+    async def test_what_is_no_name_and_no_password_is_422(self, desk: Desk, body: Any, expected: Any) -> None:
+        assert told(await desk.post("/admin/public/login/", json=body)) == expected
+
+    async def test_the_event_loop_goes_on_while_passwords_are_hashed(self, running: Litestar, staff: None) -> None:
+        async def longest_gap() -> float:
+            """Of a ticker that ticks every 10 ms, while three log in."""
+            desks = [Desk(running) for _ in range(3)]
+            await asyncio.gather(*(desk.open() for desk in desks))
+            logins = asyncio.gather(*(desk.log_in() for desk in desks))
+            gaps: list[float] = []
+            while not logins.done():
+                began = time.perf_counter()
+                await asyncio.sleep(0.01)
+                gaps.append(time.perf_counter() - began)
+            assert [answer.status_code for answer in await logins] == [200] * 3
+            return max(gaps)
+
+        # Somebody else's work on the machine makes gaps too, but not each time.
+        assert any([await longest_gap() < 0.1 for _ in range(3)])
+
+    async def test_an_address_that_tries_too_often_is_shut_out_for_a_while(
+        self, desk: Desk, running: Litestar, staff: None
+    ) -> None:
+        answers = [await desk.post("/admin/public/login/", json={}) for _ in range(LOGINS + 2)]
+
+        assert [answer.status_code for answer in answers] == [422] * LOGINS + [429] * 2
+        for answer in answers[LOGINS:]:
+            seconds = int(answer.headers["retry-after"])
+            assert BLOCK_SECONDS - 10 < seconds <= BLOCK_SECONDS
+            assert answer.json() == {
+                "error": {
+                    "code": "RATE_LIMIT_EXCEEDED",
+                    "message": "Too many logins from this address. Try again later.",
+                    "retryAfter": seconds,
+                }
+            }
+        assert (await desk.get("/admin/")).status_code == 200
+        async with Desk(running) as another:
+            await another.open()
+            assert (await another.log_in()).status_code == 200
+
+    async def test_a_password_is_changed_by_its_owner_which_ends_all_sessions(self, desk: Desk, staff: None) -> None:
+        async def change(old: Any, new: Any) -> httpx.Response:
+            body = {"current_password": old, "new_password": new, "confirm_new_password": new}
+            return await desk.post("/admin/api/change-password/", json=body)
+
+        await desk.log_in("joan")
+        assert told(await change("wrong", "another one")) == (422, {"detail": "Incorrect password."})
+        assert (await change(PASSWORD, "short")).status_code == 422
+        assert told(await change(PASSWORD, "x" * 129)) == NOT_TAKEN
+        assert told(await change(PASSWORD, [1] * 9)) == refused("new_password", "New_password must be a string")
+        assert (await change(PASSWORD, "another one")).status_code == 303
+        assert told(await desk.get("/admin/api/user/")) == NO_ENTRY
+        assert (await desk.log_in("joan", PASSWORD)).status_code == 401
+        assert (await desk.log_in("joan", "another one")).status_code == 200
+
+
+class TestOrigin:
+    @pytest.mark.parametrize(
+        "origin",
+        ["http://evil.example", "null", "http://desk.example:81", "http://desk.example.evil", "http://["],
+    )
+    async def test_another_sites_page_changes_nothing(self, grace: Desk, task: Any, origin: str) -> None:
+        path = f"/admin/api/tables/tasks/{task['id']}/"
+        expected = {"error": {"code": "FORBIDDEN", "message": "The admin takes requests from its own pages alone."}}
+        for method, body in (("PATCH", {"title": "x"}), ("DELETE", None), ("POST", {})):
+            answer = await grace.request(method, path, json=body, headers={"origin": origin})
+            assert told(answer) == (403, expected)
+            assert "access-control-allow-origin" not in answer.headers
+
+    async def test_its_own_page_does(self, grace: Desk, task: Any) -> None:
+        answer = await grace.patch(
+            f"/admin/api/tables/tasks/{task['id']}/",
+            json={"title": "x"},
+            headers={"origin": "http://desk.example"},
+        )
+        assert answer.status_code == 200
+
+    async def test_nothing_is_changed_without_the_pages_token(self, grace: Desk, task: Any) -> None:
+        del grace.headers["x-csrftoken"]
+        answer = await grace.patch(f"/admin/api/tables/tasks/{task['id']}/", json={"title": "x"})
+        assert answer.status_code == 403
+
+    async def test_over_https_it_works_alike_and_cookies_never_leave_https(
+        self, running: Litestar, staff: None, ada: httpx.AsyncClient, task: Any
+    ) -> None:
+        async with Desk(running, "https") as desk:
+            page = await desk.open()
+            mine = {"origin": "https://desk.example"}
+            answer = await desk.log_in(headers=mine)
+            assert answer.status_code == 200
+            for each in (page, answer):
+                assert each.headers["set-cookie"].endswith("; SameSite=lax; Secure")
+            path = f"/admin/api/tables/tasks/{task['id']}/"
+            assert (await desk.patch(path, json={"title": "Buy oats"}, headers=mine)).status_code == 200
+            assert (await desk.patch(path, json={}, headers={"origin": "https://evil.example"})).status_code == 403
+        assert (await ada.get(f"/api/tasks/{task['id']}")).json()["data"]["title"] == "Buy oats"
+
+
+class TestTables:
+    async def test_staff_see_users_tasks_and_rate_limits_and_no_passwords(self, grace: Desk, task: Any) -> None:
+        assert (await grace.get("/admin/api/tables/")).json() == ["rate_limits", "tasks", "user"]
+        for name in ("piccolo_user", "sessions", "migration"):
+            assert (await grace.get(f"/admin/api/tables/{name}/")).status_code == 404
+        for name in ("rate_limits", "tasks", "user"):
+            for path in ("", "schema/", "new/", "ids/"):
+                answer = await grace.get(f"/admin/api/tables/{name}/{path}")
+                assert answer.status_code == 200
+                assert not re.search("password|pbkdf2|token", answer.text.replace("of the token", ""))
+        assert (await grace.get("/admin/api/user/")).json().keys() == {"username", "user_id"}
+
+    @pytest.mark.parametrize(
+        ("table", "columns", "order"),
+        [
+            ("user", ["id", "name", "email", "email_verified", "created_at"], "created_at"),
+            ("tasks", ["id", "user_id", "title", "completed", "created_at", "updated_at"], "id"),
+            ("rate_limits", ["email", "failed_attempts", "last_attempt", "locked_until"], "last_attempt"),
+        ],
+    )
+    async def test_a_list_shows_and_filters_what_matters_newest_first(
+        self, grace: Desk, table: str, columns: list[str], order: str
+    ) -> None:
+        extra = (await grace.get(f"/admin/api/tables/{table}/schema/")).json()["extra"]
+
+        assert extra["visible_column_names"] == extra["visible_filter_names"] == columns
+        assert extra["order_by"] == [{"column": order, "ascending": False}]
+        assert extra["link_column_name"] == columns[0]
+
+    async def test_tasks_are_found_by_owner_and_by_a_part_of_their_title(
+        self, grace: Desk, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+    ) -> None:
+        for client, title in ((ada, "Buy milk"), (ada, "Buy oats"), (bob, "Sell milk")):
+            await client.post("/api/tasks", json={"title": title})
+
+        async def found(query: str) -> list[str]:
+            rows = (await grace.get(f"/admin/api/tables/tasks/?{query}")).json()["rows"]
+            return [row["title"] for row in rows]
+
+        assert await found("__order=-id") == ["Sell milk", "Buy oats", "Buy milk"]
+        assert await found("title=MILK&__order=id") == ["Buy milk", "Sell milk"]
+        assert await found("user_id=ada&user_id__match=exact&title=milk") == ["Buy milk"]
+        assert await found("completed=true") == []
+        assert (await grace.get("/admin/api/tables/user/ids/?search=ad")).json() == {"ada": "Ada (ada)"}
+
+    async def test_staff_change_a_task_as_its_owner_would_see_it(
+        self, grace: Desk, ada: httpx.AsyncClient, task: dict[str, Any]
+    ) -> None:
+        path = f"/admin/api/tables/tasks/{task['id']}/"
+        form = {**(await grace.get(path)).json(), "title": "Buy oats", "completed": True}
+
+        assert (await grace.patch(path, json=form)).status_code == 200
+
+        after = (await ada.get(f"/api/tasks/{task['id']}")).json()["data"]
+        assert after == {**task, "title": "Buy oats", "completed": True, "updated_at": after["updated_at"]}
+        assert after["updated_at"] > task["updated_at"]
+
+    async def test_what_is_not_theirs_to_change_stays_as_it_is(
+        self, grace: Desk, sql: asyncpg.Connection, task: Any, bob: httpx.AsyncClient
+    ) -> None:
+        await bob.post("/api/tasks", json={"title": "x"})
+        await sql.execute("INSERT INTO rate_limits VALUES ('a@x', 1, now(), NULL, now())")
+        long_ago = "2001-01-01T00:00:00Z"
+        stamps = {"created_at": long_ago, "updated_at": long_ago}
+        changes = {
+            f"tasks/{task['id']}": ({"id": 77, "user_id": "bob", **stamps}, {"title": "changed"}),
+            "user/ada": ({"id": "eve", **stamps}, {"name": "changed"}),
+            "rate_limits/a@x": ({"email": "e@x", "created_at": long_ago}, {"failed_attempts": 7}),
+        }
+        for path, (fixed, free) in changes.items():
+            before = (await grace.get(f"/admin/api/tables/{path}/")).json()
+            assert (await grace.patch(f"/admin/api/tables/{path}/", json={**fixed, **free})).status_code == 200
+            after = (await grace.get(f"/admin/api/tables/{path}/")).json()
+            moved = {"updated_at": after["updated_at"]} if path.startswith("tasks") else {}
+            assert after == {**before, **free, **moved}
+            assert moved.get("updated_at", "2027") > before.get("updated_at", "2026")
+
+            only = await grace.patch(f"/admin/api/tables/{path}/", json=fixed)
+            assert told(only) == refused("value", "None of these fields can be changed here")
+
+            put = await grace.put(f"/admin/api/tables/{path}/", json={**before, **fixed})
+            assert (put.status_code, put.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+            assert put.headers["allow"] == "DELETE, GET, HEAD, PATCH, POST"
+            assert (await grace.get(f"/admin/api/tables/{path}/")).json() == after
+
+    async def test_staff_make_a_task_for_a_user_and_delete_it(
+        self, grace: Desk, ada: httpx.AsyncClient, task: Any
+    ) -> None:
+        form = {
+            **(await grace.get("/admin/api/tables/tasks/new/")).json(),
+            "title": "Call us",
+            "user_id": "ada",
+        }
+        made = await grace.post("/admin/api/tables/tasks/", json=form)
+        assert made.status_code == 201
+        titles = [each["title"] for each in (await ada.get("/api/tasks")).json()["data"]]
+        assert titles == ["Call us", "Buy milk"]
+
+        path = f"/admin/api/tables/tasks/{made.json()[0]['id']}/"
+        assert (await grace.delete(path)).status_code == 204
+        assert [each["id"] for each in (await ada.get("/api/tasks")).json()["data"]] == [task["id"]]
+
+    @pytest.mark.parametrize("table", ["user", "rate_limits"])
+    async def test_what_comes_into_being_elsewhere_is_not_made_by_hand(self, grace: Desk, table: str) -> None:
+        form = (await grace.get(f"/admin/api/tables/{table}/new/")).json()
+        assert told(await grace.post(f"/admin/api/tables/{table}/", json=form)) == NOT_TAKEN
+
+    async def test_a_user_is_deleted_with_all_tasks(self, grace: Desk, ada: httpx.AsyncClient, task: Any) -> None:
+        assert (await grace.delete("/admin/api/tables/user/ada/")).status_code == 204
+        assert (await ada.get("/api/tasks")).json() == {"data": []}
+
+
+class TestNonsense:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "tables/tasks/99999999999999999999/",
+            "tables/tasks/-99999999999999999999/",
+            "tables/user/%00/",
+            "tables/tasks/?__order=bogus",
+            "tables/tasks/?__order=-user_id.name",
+            "tables/tasks/?title=%00",
+            "tables/tasks/?__page_size=-1",
+            "tables/tasks/?__page=999999999999999999999999",
+            "tables/tasks/ids/?limit=-1",
+            "tables/tasks/ids/?offset=-1&limit=1",
+            "tables/tasks/ids/?search=%00",
+        ],
+    )
+    async def test_a_value_that_cannot_be_is_422(self, grace: Desk, path: str) -> None:
+        assert told(await grace.get(f"/admin/api/{path}")) == NOT_TAKEN
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("tables/tasks/%00/", 400),
+            ("tables/tasks/abc/", 400),
+            ("tables/tasks/7777/", 404),
+            ("tables/tasks/?nope=1", 400),
+            ("tables/tasks/?id=abc", 422),
+            ("tables/tasks/?__page=x", 422),
+            ("tables/tasks/?__page_size=1001", 403),
+            ("tables/tasks/?__visible_fields=bogus", 400),
+            ("tables/tasks/?title__operator=bogus", 400),
+            ("tables/nothing/", 404),
+            ("%ff/", 404),
+            ("../assets/%00", 404),
+            ("../assets/..%2f..%2f__init__.py", 404),
+            ("../public/translations/%00/", 404),
+        ],
+    )
+    async def test_other_nonsense_gets_the_admins_own_answer(self, grace: Desk, path: str, status: int) -> None:
+        assert (await grace.get(f"/admin/api/{path}")).status_code == status
+
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            (b"{", (400, NO_JSON)),
+            (b'{"title": "\xff"}', (400, NO_JSON)),
+            (b'{"title": "\\ud800"}', (400, NO_JSON)),
+            (b"[" * 100_000, (400, NO_JSON)),
+            (b"[]", refused("body", "The body must be a JSON object")),
+            (b'{"title": "a\\u0000b"}', NOT_TAKEN),
+            (b'{"__dict__": 1}', NOT_TAKEN),
+            (b'{"__class__": 1}', refused("value", "None of these fields can be changed here")),
+            (b"{}", refused("value", "None of these fields can be changed here")),
+            (
+                b" " * (MAX_BODY_BYTES + 1),
+                (413, {"error": {"code": "PAYLOAD_TOO_LARGE", "message": "The body is larger than 1 MiB."}}),
+            ),
+        ],
+    )
+    async def test_a_body_that_cannot_be_is_4xx(self, grace: Desk, task: Any, body: bytes, expected: Any) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            for at in range(0, len(body), 65_536):
+                yield body[at : at + 65_536]
+
+        path, headers = f"/admin/api/tables/tasks/{task['id']}/", {"content-type": "application/json"}
+        assert told(await grace.patch(path, content=body, headers=headers)) == expected
+        assert told(await grace.patch(path, content=chunks(), headers=headers)) == expected
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            ({"nope": 1}, 400),
+            ({"title": 5}, 422),
+            ({"title": None}, 422),
+            ({"title": " "}, 422),
+            ({"title": "x" * 501}, 422),
+            ({"completed": "perhaps"}, 422),
+        ],
+    )
+    async def test_what_a_task_cannot_be_is_not_saved(self, grace: Desk, task: Any, body: Any, status: int) -> None:
+        path = f"/admin/api/tables/tasks/{task['id']}/"
+        assert (await grace.patch(path, json=body)).status_code == status
+        assert (await grace.get(path)).json()["title"] == "Buy milk"
+
+    async def test_a_number_that_its_column_cannot_hold_is_422(self, grace: Desk, sql: asyncpg.Connection) -> None:
+        await sql.execute("INSERT INTO rate_limits VALUES ('a@x', 1, now(), NULL, now())")
+        answer = await grace.patch("/admin/api/tables/rate_limits/a@x/", json={"failed_attempts": 10**12})
+        assert told(answer) == NOT_TAKEN
+
+    async def test_a_body_that_is_no_json_is_415(self, grace: Desk) -> None:
+        answer = await grace.post("/admin/public/login/", data={"username": "grace", "password": PASSWORD})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+    async def test_nothing_of_a_row_gets_into_the_log(
+        self, grace: Desk, ada: httpx.AsyncClient, bob: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for client in (ada, bob):
+            await client.post("/api/tasks", json={"title": "x"})
+        taken = await grace.patch("/admin/api/tables/user/bob/", json={"email": "ada@example.com"})
+        assert taken.status_code == 422
+        assert told(await grace.patch("/admin/api/tables/user/bob/", json={"name": "hush\0"})) == NOT_TAKEN
+
+        assert "ada@example.com" not in caplog.text
+        assert "hush" not in caplog.text
+        assert "The admin could not take a value: CharacterNotInRepertoireError" in caplog.text

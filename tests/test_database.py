@@ -1,0 +1,477 @@
+"""The database as the rest of the house sees it: asked with a limit, whatever happens to it."""
+
+import asyncio
+import gc
+import itertools
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import asyncpg
+import pytest
+from tests.conftest import SECRET
+from litestar import Litestar
+from piccolo.querystring import QueryString
+
+from app import database as module
+from app import migrations, settings
+from app.database import Database
+from app.embedded import EmbeddedPostgres
+from app.errors import Unavailable, understand
+from app.statements import Param, Statement
+from app.tables import RateLimit
+
+ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
+SLEEP = Statement(QueryString("SELECT pg_sleep({}::float)", Param("seconds")))
+COUNT = Statement(QueryString("SELECT count(*) FROM rate_limits"))
+
+TIMEOUT = 0.4  # seconds: long enough for a busy machine, short enough for us
+
+
+@pytest.fixture(autouse=True)
+def calm(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test leaves a task, a connection or a complaint of asyncio's behind."""
+    caplog.set_level("INFO", "app")
+    yield
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+Open = Callable[..., Awaitable[Database]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """A function that opens a database of the test's own at a URL. It says who it is by the name `ours`."""
+    made: list[Database] = []
+
+    async def open_(url: str, *, wait: bool = True, **changes: Any) -> Database:
+        database = Database()
+        made.append(database)
+        await database.open(configured(named(url), **changes))
+        if wait:
+            await until(lambda: database.ready)
+        return database
+
+    yield open_
+    for database in made:
+        await database.close()
+
+
+def configured(url: str, **changes: Any) -> settings.Settings:
+    chosen = {"pool_max": 2, "database_timeout": TIMEOUT, **changes}
+    return settings.Settings(database_url=url, jwt_secret=SECRET, **chosen)
+
+
+names = itertools.count(1)
+
+
+def named(url: str) -> str:
+    """The URL with a name for the connections that are made by it."""
+    return f"{url}{'&' if '?' in url else '?'}application_name=ours-{next(names)}"
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            met = condition()
+            if await met if isinstance(met, Awaitable) else met:
+                return
+            await asyncio.sleep(0.005)
+
+
+def whole(database: Database) -> bool:
+    """Every connection of the pool is back in it."""
+    return database.pool.get_idle_size() == database.pool.get_size()
+
+
+async def number(database: Database) -> int:
+    """Ask on every connection of the pool at once."""
+    answers = await asyncio.gather(*(database.fetch(ECHO, number=5) for _ in range(10)))
+    return sum(rows[0]["number"] for rows in answers)
+
+
+async def refused(question: Awaitable[Any]) -> float:
+    """How long it took until a question was refused as a client would be told: 503."""
+    began = time.monotonic()
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        await question
+    assert understand(raised.value).status == 503, repr(raised.value)
+    return time.monotonic() - began
+
+
+class TestOpening:
+    async def test_nothing_is_asked_before_it_is_open(self) -> None:
+        database = Database()
+
+        assert await refused(database.fetch(COUNT)) < 0.1
+        assert await database.answers() is False
+
+    async def test_it_opens_behind_the_backs_of_those_who_open_it(self, opened: Open, database_url: str) -> None:
+        database = await opened(database_url, wait=False)
+        assert database.ready is False
+        with pytest.raises(Unavailable):
+            await database.fetch(COUNT)
+
+        await until(lambda: database.ready)
+        assert await database.answers() is True
+        assert await number(database) == 50
+
+    async def test_an_engine_of_piccolos_connects_to_nothing_when_it_is_made(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settings, "current", None)  # what it would have to ask
+
+        database = Database()
+
+        await database.check_version()
+        await database.prep_database()
+
+    async def test_where_there_is_no_server_it_says_so_once_and_is_ready_when_one_comes(
+        self, opened: Open, elsewhere: "Elsewhere", caplog: pytest.LogCaptureFixture
+    ) -> None:
+        elsewhere.server.stop()
+        began = time.monotonic()
+        database = await opened(elsewhere.url, wait=False)
+        assert time.monotonic() - began < 0.1
+        await asyncio.sleep(0.5)  # three attempts
+        assert database.ready is False
+        assert told(caplog) == ["Could not connect to the database (FileNotFoundError); trying on."]
+
+        await asyncio.to_thread(elsewhere.server.start)
+        await until(lambda: database.ready)
+
+        assert await number(database) == 50
+        assert told(caplog)[1:] == ["The database is ready."]
+
+    async def test_where_migrations_are_missing_it_says_so_once_and_is_ready_when_they_are_not(
+        self, opened: Open, new_database: Callable[[], str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url = new_database()
+        database = await opened(url, wait=False)
+        await until(lambda: told(caplog))
+        await asyncio.sleep(0.6)  # it looked again in between
+        assert database.ready is False
+        assert await refused(database.fetch(ECHO, number=1)) < 0.1
+        lacking = f"The database lacks {len(migrations.known())} migrations: run `just migrate`."
+        assert told(caplog) == [lacking]
+
+        await pretend_to_migrate(url)
+        await until(lambda: database.ready)
+
+        assert await database.answers() is True
+        assert told(caplog) == [lacking, "The database is ready."]
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "?host=127.0.0.1&sslmode=nonsense",
+            "?host=127.0.0.1&port=nonsense",
+            "?host=127.0.0.1&sslrootcert=/nowhere&sslmode=verify-full",
+        ],
+    )
+    async def test_a_url_that_cannot_work_does_not_end_the_attempts(
+        self, opened: Open, caplog: pytest.LogCaptureFixture, end: str
+    ) -> None:
+        database = await opened(f"postgresql://ada:hers@/tasks{end}", wait=False)
+        await until(lambda: told(caplog))
+        await asyncio.sleep(0.15)
+
+        assert [line.startswith("Could not connect to the database (") for line in told(caplog)] == [True]
+        await database.close()
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("app.")]
+
+
+class TestTrouble:
+    async def test_a_locked_table_is_503_in_time_and_nothing_is_lost(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url)
+        assert await number(database) == 50
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE rate_limits")
+            waited = await asyncio.gather(*(refused(database.fetch(COUNT)) for _ in range(2)))
+
+        assert all(TIMEOUT * 0.9 <= each < TIMEOUT * 2 for each in waited)
+        await until(lambda: whole(database))
+        assert database.pool.get_size() == 2
+        assert len(await database.fetch(COUNT)) == 1
+        assert await number(database) == 50
+
+    async def test_whoever_gets_no_connection_is_told_so_in_time(self, opened: Open, database_url: str) -> None:
+        database = await opened(database_url)
+        async with database.pool.acquire(), database.pool.acquire():
+            waited = await asyncio.gather(*(refused(database.fetch(COUNT)) for _ in range(20)))
+
+        assert all(TIMEOUT * 0.9 <= each < TIMEOUT * 2 for each in waited)
+        assert await number(database) == 50
+        assert whole(database)
+
+    async def test_a_connection_that_the_server_ends_is_503_now_and_replaced(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url, database_timeout=5)
+        asked = [asyncio.create_task(refused(database.fetch(SLEEP, seconds=4))) for _ in range(2)]
+        sleeping = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+        await until(lambda: is_so(sql, f"SELECT count(*) = 2 FROM ({sleeping}) AS them"))
+        await sql.execute(f"SELECT pg_terminate_backend(pid) FROM ({sleeping}) AS them")
+
+        assert max(await asyncio.gather(*asked)) < 2
+        assert await number(database) == 50
+        assert database.pool.get_size() == 2
+
+    async def test_connections_that_end_while_nobody_uses_them_are_not_noticed(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url)
+        assert await number(database) == 50
+        ours = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name LIKE 'ours-%'"
+        pids = await sql.fetchval(ours)
+        await sql.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
+        await until(lambda: is_so(sql, f"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY(ARRAY{pids})"))
+        await asyncio.sleep(0.05)  # the news travels
+
+        assert await number(database) == 50
+
+    async def test_a_server_that_stops_is_503_at_once_and_when_it_is_back_all_is_well(
+        self, opened: Open, elsewhere: "Elsewhere"
+    ) -> None:
+        database = await opened(elsewhere.url)
+        assert await number(database) == 50
+
+        await asyncio.to_thread(elsewhere.server.stop)
+        assert await refused(database.fetch(COUNT)) < TIMEOUT * 2
+        assert await database.answers() is False
+
+        await asyncio.to_thread(elsewhere.server.start)
+        await until(database.answers, 3)
+        assert await number(database) == 50
+
+    async def test_a_peer_that_falls_silent_is_503_in_time_and_its_connections_are_given_up(
+        self, opened: Open, database_url: str
+    ) -> None:
+        async with wire(database_url) as (url, cut):
+            database = await opened(url)
+            assert await number(database) == 50
+
+            cut.set()
+            for _ in range(2):
+                waited = await asyncio.gather(*(refused(database.fetch(ECHO, number=1)) for _ in range(5)))
+                assert max(waited) < TIMEOUT * 2
+            assert await database.answers() is False
+
+            # New ones get through again; those from before stay silent for ever.
+            cut.clear()
+            await until(database.answers, 5 * TIMEOUT)
+            assert await number(database) == 50
+            assert database.pool.get_size() == 2
+            assert whole(database)
+
+    async def test_an_error_of_the_statement_itself_is_passed_on(self, opened: Open, database_url: str) -> None:
+        database = await opened(database_url)
+        divide = Statement(QueryString("SELECT 1 / {}::int", Param("number")))
+
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await database.fetch(divide, number=0)
+
+
+async def is_so(sql: asyncpg.Connection, question: str) -> bool:
+    return await sql.fetchval(question)
+
+
+class TestCancelling:
+    async def test_a_hundred_at_random_moments_cost_no_connection_and_leave_no_transaction(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        moments = random.Random(1)
+        database = await opened(database_url, pool_max=5, database_timeout=5)
+
+        async def give_up(statement: Statement, **values: Any) -> bool:
+            asked = asyncio.create_task(database.fetch(statement, **values))
+            await asyncio.sleep(moments.uniform(0, 0.02))
+            asked.cancel()
+            return isinstance((await asyncio.gather(asked, return_exceptions=True))[0], BaseException)
+
+        given_up = await asyncio.gather(*(give_up(SLEEP, seconds=0.004) for _ in range(100)))
+
+        assert sum(given_up) > 50  # it was tried
+        await until(lambda: whole(database))
+        assert await number(database) == 50
+        left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ours-%' AND state <> 'idle'"
+        await until(lambda: is_so(sql, f"SELECT ({left}) = 0"))
+        assert database.pool.get_size() <= 5
+
+    async def test_the_statement_itself_ends_too(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url, database_timeout=5)
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        asked = asyncio.create_task(database.fetch(SLEEP, seconds=4.5))
+        await until(lambda: is_so(sql, f"SELECT ({sleeping}) = 1"))
+
+        asked.cancel()
+
+        await until(lambda: is_so(sql, f"SELECT ({sleeping}) = 0"), 2)
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+
+class TestClosing:
+    async def test_all_connections_are_given_back(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url)
+        assert await number(database) == 50
+        await database.close()
+
+        ours = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'ours-%'"
+        await until(lambda: is_so(sql, ours))
+        assert await refused(database.fetch(COUNT)) < 0.1
+
+    async def test_one_that_is_busy_is_waited_for(self, opened: Open, database_url: str) -> None:
+        database = await opened(database_url, database_timeout=5)
+        asked = asyncio.create_task(database.fetch(SLEEP, seconds=0.2))
+        await asyncio.sleep(0.05)
+        await database.close()
+
+        assert asked.done()
+        assert len(await asked) == 1
+
+    async def test_one_that_stays_busy_is_cut_in_time(
+        self, opened: Open, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        database = await opened(database_url)
+        held = await database.pool.acquire()
+        its_pid = held.get_server_pid()
+        began = time.monotonic()
+        await database.close()
+
+        assert TIMEOUT * 0.9 <= time.monotonic() - began < TIMEOUT * 2
+        await until(lambda: is_so(sql, f"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {its_pid}"))
+
+    async def test_it_can_be_closed_before_it_has_opened(self, opened: Open) -> None:
+        database = await opened("postgresql://ada@127.0.0.1:1/nobody-listens", wait=False)
+        await asyncio.sleep(0.05)
+        await database.close()
+        await Database().close()
+
+        assert database.ready is False
+
+    async def test_it_can_be_opened_again(self, opened: Open, database_url: str) -> None:
+        database = await opened(database_url)
+        await database.close()
+        await database.open(configured(database_url))
+        await until(lambda: database.ready)
+
+        assert await number(database) == 50
+
+
+class TestPiccolo:
+    async def test_its_queries_use_the_pool(self, running: Litestar, clean: None) -> None:
+        async def mine() -> set[int]:
+            return {row["pid"] for row in await RateLimit.raw("SELECT pg_backend_pid() AS pid")}
+
+        await RateLimit.insert(RateLimit(email="ada@example.com", failed_attempts=1))
+        pids = set.union(*[await mine() for _ in range(5)])
+
+        assert await RateLimit.select(RateLimit.email, RateLimit.failed_attempts) == [
+            {"email": "ada@example.com", "failed_attempts": 1}
+        ]
+        assert len(pids) == 1
+        assert whole(module.database)
+
+    async def test_without_a_pool_each_has_a_connection_of_its_own(self, database_url: str) -> None:
+        database = Database()
+        pid = QueryString("SELECT pg_backend_pid() AS pid, current_database() AS name")
+
+        rows = [(await database.run_querystring(pid))[0] for _ in range(2)]
+
+        assert len({row["pid"] for row in rows}) == 2
+        assert {row["name"] for row in rows} == {urlsplit(database_url).path[1:]}
+
+    async def test_a_transaction_is_one_with_a_pool_and_without(self, opened: Open, database_url: str) -> None:
+        insert = QueryString("INSERT INTO rate_limits (email) VALUES ({})", "bob@example.com")
+        for database in (await opened(database_url), Database()):
+            async with database.transaction() as transaction:
+                before = (await database.run_querystring(QueryString(COUNT.sql)))[0]["count"]
+                await database.run_querystring(insert)
+                after = (await database.run_querystring(QueryString(COUNT.sql)))[0]["count"]
+                await transaction.rollback()
+
+            assert after == before + 1
+            assert (await database.run_querystring(QueryString(COUNT.sql)))[0]["count"] == before
+
+
+class Elsewhere:
+    """A server that a test may stop and start, with a database that says that it is migrated."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = EmbeddedPostgres(folder)
+        self.url = f"postgresql://postgres@/postgres?host={quote(self.server.start()['host'], safe='')}"
+
+
+async def pretend_to_migrate(url: str) -> None:
+    """Make the list of migrations say what it says after all of them. They themselves take seconds."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE migration (app_name text, name text)")
+    await connection.executemany("INSERT INTO migration VALUES ($1, $2)", list(migrations.known()))
+    await connection.execute("CREATE TABLE rate_limits ()")
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def elsewhere() -> AsyncIterator[Elsewhere]:
+    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+        it = Elsewhere(Path(folder))
+        await pretend_to_migrate(it.url)
+        yield it
+        it.server.stop()
+
+
+@asynccontextmanager
+async def wire(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A wire to the server, as a URL, and an event: while it is set nothing gets through any more, not even
+    the news that somebody hung up; what was connected then stays so for ever."""
+    cut = asyncio.Event()
+    behind = urlsplit(url)
+    options = parse_qs(behind.query)
+    ends: list[asyncio.StreamWriter] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool]) -> None:
+        while data := await reader.read(65536):
+            if cut.is_set():
+                dead.append(True)
+            if not dead:
+                writer.write(data)
+        if not dead:
+            writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if "host" in options:
+            there = await asyncio.open_unix_connection(f"{options['host'][0]}/.s.PGSQL.5432")
+        else:
+            there = await asyncio.open_connection(behind.hostname, behind.port or 5432)
+        ends.extend((writer, there[1]))
+        dead: list[bool] = []
+        both_ways = (forward(reader, there[1], dead), forward(there[0], writer, dead))
+        tasks.extend(map(asyncio.create_task, both_ways))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    who = behind.netloc.rpartition("@")[0]
+    yield f"postgresql://{who}@127.0.0.1:{port}{behind.path}", cut
+    server.close()
+    for task in tasks:
+        task.cancel()
+    for end in ends:
+        end.close()
+    await asyncio.gather(*tasks, *(end.wait_closed() for end in ends), return_exceptions=True)

@@ -1,0 +1,441 @@
+"""The tables are made, and unmade, whatever was there before; somebody else's table stays as it is."""
+
+import ast
+import asyncio
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.conftest import SECRET
+
+from app import migrations, pool
+from app.settings import ROOT, Settings
+from app.tasks import queries
+
+# A Better Auth that came first has made its table, exactly so, and two people are in it.
+BETTER_AUTH = """
+CREATE TABLE "user" (
+    "id" text NOT NULL PRIMARY KEY,
+    "name" text NOT NULL,
+    "email" text NOT NULL UNIQUE,
+    "emailVerified" boolean NOT NULL,
+    "image" text,
+    "createdAt" timestamptz DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    "updatedAt" timestamptz DEFAULT CURRENT_TIMESTAMP NOT NULL
+);
+INSERT INTO "user" VALUES
+    ('u1', 'Ada', 'ada@example.com', true, 'https://example.com/ada.png', '2026-01-01', '2026-01-02'),
+    ('u2', 'Bob', 'bob@example.com', false, NULL, '2026-01-03', '2026-01-03');
+"""
+
+Catalog = dict[str, list[str]]
+NOTHING: Catalog = {
+    "columns": [],
+    "constraints": [],
+    "indexes": [],
+    "triggers": [],
+    "functions": [],
+    "sequences": [],
+    "comments": [],
+}
+TASKS: Catalog = {
+    "columns": [
+        "rate_limits.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "rate_limits.email text NOT NULL",
+        "rate_limits.failed_attempts integer NOT NULL DEFAULT 0",
+        "rate_limits.last_attempt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "rate_limits.locked_until timestamp with time zone",
+        "tasks.completed boolean NOT NULL DEFAULT false",
+        "tasks.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "tasks.description text",
+        "tasks.id bigint NOT NULL DEFAULT nextval('tasks_id_seq'::regclass)",
+        "tasks.title character varying(500) NOT NULL DEFAULT ''::character varying",
+        "tasks.updated_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "tasks.user_id text NOT NULL",
+    ],
+    "constraints": [
+        "rate_limits_pkey PRIMARY KEY (email)",
+        "tasks_pkey PRIMARY KEY (id)",
+        'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "title_has_text CHECK (((char_length(btrim((title)::text)) >= 1)"
+        " AND (char_length(btrim((title)::text)) <= 500)))",
+    ],
+    "indexes": [
+        "CREATE INDEX tasks_by_completed ON public.tasks USING btree (user_id, completed, created_at DESC, id DESC)",
+        "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC)",
+        "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
+        "CREATE UNIQUE INDEX tasks_pkey ON public.tasks USING btree (id)",
+    ],
+    "triggers": [
+        "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()"
+    ],
+    "functions": ["tasks_stamp() RETURNS trigger"],
+    "sequences": ["tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id"],
+    "comments": [],
+}
+USERS: Catalog = {
+    **NOTHING,
+    "columns": [
+        "user.createdAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "user.email text NOT NULL",
+        "user.emailVerified boolean NOT NULL DEFAULT false",
+        "user.id text NOT NULL",
+        "user.image text",
+        "user.name text NOT NULL DEFAULT ''::text",
+        "user.updatedAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+    ],
+    "constraints": ["user_email_key UNIQUE (email)", "user_pkey PRIMARY KEY (id)"],
+    "indexes": [
+        'CREATE UNIQUE INDEX user_email_key ON public."user" USING btree (email)',
+        'CREATE UNIQUE INDEX user_pkey ON public."user" USING btree (id)',
+    ],
+    "comments": ["Made by the Tasks API."],
+}
+
+CATALOG = {
+    "columns": """
+        SELECT concat_ws(' ', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid))
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+        WHERE c.oid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1""",
+    # From PostgreSQL 18 on, each NOT NULL is one as well.
+    "constraints": """
+        SELECT conname || ' ' || pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE conrelid = ANY($1) AND contype <> 'n' ORDER BY 1""",
+    "indexes": "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = ANY($1) ORDER BY 1",
+    "triggers": """
+        SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = ANY($1) AND NOT tgisinternal
+        ORDER BY 1""",
+    "functions": """
+        SELECT oid::regprocedure || ' RETURNS ' || pg_get_function_result(oid) FROM pg_proc
+        WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid = ANY($1) AND NOT tgisinternal)
+            OR (cardinality($1) = 0 AND pronamespace = 'public'::regnamespace) ORDER BY 1""",
+    "sequences": """
+        SELECT format('%s %s from %s by %s to %s, owned by %s.%s', c.relname, format_type(s.seqtypid, NULL),
+            s.seqstart, s.seqincrement, s.seqmax, d.refobjid::regclass, a.attname)
+        FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+            JOIN pg_depend d ON d.objid = s.seqrelid AND d.deptype = 'a'
+            JOIN pg_attribute a ON (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid)
+        WHERE d.refobjid = ANY($1) ORDER BY 1""",
+    "comments": """
+        SELECT comment FROM unnest($1) AS it, obj_description(it, 'pg_class') AS comment
+        WHERE comment IS NOT NULL""",
+}
+
+
+async def catalog(connection: asyncpg.Connection, *tables: str) -> Catalog:
+    """Everything that the database knows of these tables, as far as they are there, in its own words."""
+    found = await connection.fetchval(
+        "SELECT coalesce(array_agg(oid), '{}') FROM pg_class"
+        " WHERE relname = ANY($1) AND relnamespace = 'public'::regnamespace",
+        tables,
+    )
+    return {
+        kind: [row[0] for row in await connection.fetch(query.replace("$1", "$1::oid[]"), found)]
+        for kind, query in CATALOG.items()
+    }
+
+
+def configured(url: str, **changes: Any) -> Settings:
+    return Settings(database_url=url, jwt_secret=SECRET, **changes)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def applied(connection: asyncpg.Connection) -> set[tuple[str, str]]:
+    return {tuple(row) for row in await connection.fetch("SELECT app_name, name FROM migration")}
+
+
+async def piccolo(*arguments: str, home: Path = ROOT, **environment: str) -> str:
+    """Run a command of Piccolo's as a person would; return what it prints."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "piccolo.main", "migrations", *arguments),
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output = (await running.communicate())[0].decode()
+    assert running.returncode == 0, output
+    return output
+
+
+class Story:
+    """What was found in a database before, between and after the migrations, forwards, backwards and again."""
+
+    def __init__(self, url: str, before: str) -> None:
+        self.url = url
+        self.before = before
+        self.tasks: dict[str, Catalog] = {}
+        self.users: dict[str, Catalog] = {}
+        self.rows: dict[str, list[str]] = {}
+        self.functions: dict[str, list[str]] = {}
+        self.outputs: list[str] = []
+        self.created: list[tuple[Any, ...]] = []
+
+    async def tell(self) -> "Story":
+        async with connected(self.url) as connection:
+            await connection.execute(self.before)
+            await self.look("before", connection)
+
+            both = (migrations.migrate(configured(self.url)) for _ in range(2))
+            self.outputs = await asyncio.gather(*both)
+            await self.look("forwards", connection)
+
+            for owner in ("u1", "u9"):
+                values = {"owner": owner, "email": "ada@example.com", "name": "Ada"}
+                for statement in (queries.ADD_OWNER, queries.CREATE):
+                    values |= {"title": "Buy milk", "description": None}
+                    rows = await connection.fetch(statement.sql, *statement.bind(values))
+                self.created.append(tuple(rows[0])[:5])
+            await connection.execute("""DELETE FROM "user" WHERE id = 'u9'""")
+
+            everything = {**os.environ, "DATABASE_URL": self.url}
+            await piccolo("backwards", "tasks", "all", "--auto_agree", **everything)
+            await self.look("backwards", connection)
+
+            await migrations.migrate(configured(self.url))
+            await self.look("again", connection)
+        return self
+
+    async def look(self, moment: str, connection: asyncpg.Connection) -> None:
+        self.tasks[moment] = await catalog(connection, "tasks", "rate_limits")
+        self.users[moment] = await catalog(connection, "user")
+        self.functions[moment] = (await catalog(connection))["functions"]
+        # Where each row lies and who wrote it last, besides what it says; and the file that it is in.
+        self.rows[moment] = (
+            [
+                *(str(row) for row in await connection.fetch('SELECT ctid, xmin, * FROM "user" ORDER BY id')),
+                str(await connection.fetchrow("SELECT oid, relfilenode FROM pg_class WHERE relname = 'user'")),
+            ]
+            if self.users[moment] != NOTHING
+            else []
+        )
+
+
+@pytest.fixture(scope="module")
+async def stories(new_database: Callable[[], str]) -> dict[str, Story]:
+    """Two databases, an empty one and one where Better Auth came first, at the same time to save some."""
+    ours, theirs = Story(new_database(), "SELECT 1"), Story(new_database(), BETTER_AUTH)
+    await asyncio.gather(ours.tell(), theirs.tell())
+    return {"ours": ours, "theirs": theirs}
+
+
+@pytest.fixture
+def ours(stories: dict[str, Story]) -> Story:
+    return stories["ours"]
+
+
+@pytest.fixture
+def theirs(stories: dict[str, Story]) -> Story:
+    return stories["theirs"]
+
+
+class TestAnEmptyDatabase:
+    async def test_forwards_makes_exactly_these_tables(self, ours: Story) -> None:
+        assert ours.users["before"] == ours.tasks["before"] == NOTHING
+        assert ours.tasks["forwards"] == TASKS
+        assert ours.users["forwards"] == USERS
+
+    async def test_tasks_work_there(self, ours: Story) -> None:
+        assert ours.created == [
+            (1, "u1", "Buy milk", None, False),
+            (2, "u9", "Buy milk", None, False),
+        ]
+
+    async def test_backwards_takes_all_of_it_away(self, ours: Story) -> None:
+        assert ours.users["backwards"] == ours.tasks["backwards"] == NOTHING
+        assert ours.functions["backwards"] == []
+
+    async def test_forwards_once_more_makes_the_same(self, ours: Story) -> None:
+        assert ours.tasks["again"] == TASKS
+        assert ours.users["again"] == USERS
+
+    async def test_of_two_processes_that_migrate_at_once_one_does_it(self, ours: Story) -> None:
+        nothing, done = sorted(ours.outputs)
+        assert nothing == ""
+        assert "3 migrations" in done
+        for _, name in migrations.known():
+            assert done.count(f"{name}") == 1
+
+
+class TestBetterAuthsTable:
+    async def test_it_is_left_byte_for_byte_as_it_is(self, theirs: Story) -> None:
+        assert theirs.rows["forwards"] == theirs.rows["before"]
+        assert theirs.users["forwards"] == theirs.users["before"]
+        assert theirs.users["before"] == {
+            **USERS,
+            "columns": [
+                "user.createdAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+                "user.email text NOT NULL",
+                "user.emailVerified boolean NOT NULL",
+                "user.id text NOT NULL",
+                "user.image text",
+                "user.name text NOT NULL",
+                "user.updatedAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+            ],
+            "comments": [],
+        }
+
+    async def test_ours_are_made_beside_it_and_tasks_work_for_its_users_and_new_ones(self, theirs: Story) -> None:
+        assert theirs.tasks["forwards"] == TASKS
+        assert theirs.created == [
+            (1, "u1", "Buy milk", None, False),
+            (2, "u9", "Buy milk", None, False),
+        ]
+
+    async def test_backwards_takes_ours_away_and_leaves_theirs(self, theirs: Story) -> None:
+        assert theirs.tasks["backwards"] == NOTHING
+        assert theirs.functions["backwards"] == []
+        assert theirs.rows["backwards"] == theirs.rows["before"]
+        assert theirs.users["backwards"] == theirs.users["before"]
+
+    async def test_forwards_once_more_is_as_it_was_the_first_time(self, theirs: Story) -> None:
+        assert theirs.tasks["again"] == TASKS
+        assert theirs.rows["again"] == theirs.rows["before"]
+        assert theirs.users["again"] == theirs.users["before"]
+
+
+class TestKnownAndMissing:
+    async def test_known_are_the_ones_that_piccolo_applies(self, ours: Story) -> None:
+        async with connected(ours.url) as connection:
+            assert await applied(connection) == migrations.known()
+
+    async def test_known_are_ours_and_those_of_the_admins_login(self) -> None:
+        assert {app for app, _ in migrations.known()} == {"tasks", "user", "session_auth"}
+        assert sorted(name for app, name in migrations.known() if app == "tasks") == [
+            "2026-11-21T02:50:00:000001",
+            "2026-11-21T02:50:00:000002",
+            "2026-11-21T02:50:00:000003",
+        ]
+
+    async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
+        async with connected(new_database()) as connection:
+            assert await migrations.missing(connection) == migrations.known()
+
+            await connection.execute("CREATE TABLE migration (app_name text, name text)")
+            await connection.executemany(
+                "INSERT INTO migration VALUES ($1, $2)",
+                [*migrations.known(), ("tasks", "one of the version that comes after this one")],
+            )
+            assert await migrations.missing(connection) == set()
+
+            await connection.execute("DELETE FROM migration WHERE app_name = 'session_auth'")
+            lacking = {each for each in migrations.known() if each[0] == "session_auth"}
+            assert await migrations.missing(connection) == lacking
+
+    async def test_where_nothing_is_missing_nothing_is_run(self, ours: Story) -> None:
+        assert await migrations.migrate(configured(ours.url)) == ""
+
+
+class TestFailing:
+    async def test_it_says_what_piccolo_says_leaves_nothing_half_done_and_lets_others_try(
+        self, new_database: Callable[[], str]
+    ) -> None:
+        url = new_database()
+        async with connected(url) as connection:
+            await connection.execute("CREATE TABLE tasks (theirs int)")
+
+            with pytest.raises(migrations.MigrationError, match='relation "tasks" already exists'):
+                await migrations.migrate(configured(url))
+
+            lacking = {name for app, name in await migrations.missing(connection) if app == "tasks"}
+            assert lacking == {"2026-11-21T02:50:00:000002", "2026-11-21T02:50:00:000003"}
+            assert (await catalog(connection, "rate_limits")) == NOTHING
+            lock = f"SELECT pg_try_advisory_xact_lock({migrations.ADVISORY_LOCK})"
+            assert await connection.fetchval(lock) is True
+
+    async def test_where_there_is_no_server_the_caller_learns_it(self) -> None:
+        with pytest.raises(OSError, match="Connect call failed"):
+            await migrations.migrate(configured("postgresql://ada@127.0.0.1:1/tasks"))
+
+
+FILES = sorted((ROOT / "piccolo_migrations").glob("*.py"))
+
+
+class TestFiles:
+    @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+    def test_each_stands_alone(self, file: Path) -> None:
+        imported = {
+            name
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else ["." * node.level + (node.module or "")]
+            )
+        }
+        assert {name.partition(".")[0] for name in imported} == {"piccolo"}
+
+    def test_their_names_are_in_the_order_of_their_ids(self) -> None:
+        ids = [file.read_text().partition('\nID = "')[2].partition('"')[0] for file in FILES]
+        assert ids == sorted(ids)
+        assert {("tasks", each) for each in ids} == {each for each in migrations.known() if each[0] == "tasks"}
+
+
+class TestPiccolosCommand:
+    @pytest.fixture
+    def copy(self) -> Iterator[Path]:
+        """The project as somebody has just cloned it, in a folder with a space."""
+        with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+            home = Path(folder, "my tasks")
+            for name in ("app", "piccolo_migrations"):
+                shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "piccolo_conf.py", home)
+            yield home
+
+    async def test_with_no_database_url_it_starts_the_embedded_server_and_stops_it(self, copy: Path) -> None:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DATABASE_URL", "JWT_SECRET") and not name.startswith("COVERAGE_")
+        }
+
+        async def command(*arguments: str) -> str:
+            output = await piccolo(*arguments, home=copy, **environment)
+            assert not (copy / ".data" / "postgres" / "postmaster.pid").exists()
+            return output
+
+        assert "3 migrations" in await command("forwards", "all")
+        listed = [line.split("|") for line in (await command("check")).splitlines() if "|" in line]
+        assert {tuple(cell.strip() for cell in cells)[::3] for cells in listed[1:]} == {
+            ("tasks", "True"),
+            ("user", "True"),
+            ("session_auth", "True"),
+        }
+        assert "2026-11-21T02:50:00:000003" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
+
+    async def test_it_migrates_the_database_that_it_is_told_to(
+        self, ours: Story, database_url: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        # The environment names another, which lacks nothing.
+        assert os.environ["DATABASE_URL"] == database_url != ours.url
+        connection = await pool.connect(configured(ours.url))
+        await connection.execute("DELETE FROM migration WHERE app_name = 'session_auth'")
+        await connection.execute("DROP TABLE sessions")
+
+        printed = await migrations.migrate(configured(ours.url))
+
+        assert "session_auth" in printed.lower().replace(" ", "_")
+        assert await applied(connection) == migrations.known()
+        await connection.close()
+        assert "".join(capfd.readouterr()) == ""

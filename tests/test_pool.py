@@ -1,0 +1,295 @@
+"""How connections to PostgreSQL are made: to a server, and through a pooler."""
+
+import asyncio
+import os
+import pwd
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import asyncpg
+import pytest
+from tests.conftest import SECRET, needs
+from piccolo.querystring import QueryString
+
+from app import pool
+from app.database import Database
+from app.settings import ROOT, Settings
+from app.statements import Param, Statement
+from app.tables import RateLimit
+
+WHO_ANSWERS = Statement(QueryString("SELECT pg_backend_pid()"))
+ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
+SLEEP = Statement(QueryString("SELECT pg_sleep({}::float)", Param("seconds")))
+
+# A process that asks outside the pool, as Piccolo's commands do, and migrates.
+COMMAND = """
+import asyncio
+from app import migrations, pool, settings
+
+async def main():
+    connection = await pool.connect(settings.current())
+    for name in ("ada", "bob"):
+        print((await connection.fetch("SELECT $1::text", name))[0][0])
+    await connection.close()
+    assert await migrations.migrate(settings.current()) == ""
+
+asyncio.run(main())
+"""
+
+
+def configured(url: str, **changes: Any) -> Settings:
+    return Settings(database_url=url, jwt_secret=SECRET, **changes)
+
+
+def with_options(url: str, **options: str) -> str:
+    """The URL with more behind its question mark."""
+    more = "&".join(f"{name}={quote(value)}" for name, value in options.items())
+    return f"{url}{'&' if '?' in url else '?'}{more}"
+
+
+@asynccontextmanager
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.Pool]:
+    it = await pool.open_pool(configured(url, **changes))
+    try:
+        yield it
+    finally:
+        await it.close()
+
+
+class TestOptionsInTheURL:
+    async def test_those_of_other_clients_are_left_out_and_the_rest_is_kept(self, database_url: str) -> None:
+        url = with_options(
+            database_url,
+            channel_binding="require",
+            connect_timeout="10",
+            connection_limit="1",
+            keepalives="1",
+            keepalives_idle="30",
+            pgbouncer="true",
+            pool_timeout="0",
+            schema="public",
+            socket_timeout="5",
+            supa="base-pooler.x",
+            uselibpqcompat="true",
+            # These are ours, or the server's own.
+            application_name="the tests & more",
+            sslmode="prefer",
+            search_path="pg_catalog",
+        )
+        async with opened(url) as it:
+            row = await it.fetchrow("SELECT current_setting('application_name'), current_setting('search_path')")
+
+        assert tuple(row) == ("the tests & more", "pg_catalog")
+
+    async def test_an_option_that_nobody_knows_is_for_the_server_to_refuse(self, database_url: str) -> None:
+        with pytest.raises(asyncpg.UndefinedObjectError):
+            await pool.connect(configured(with_options(database_url, no_such_setting="1")))
+
+    async def test_postgres_is_another_name_for_postgresql(self, database_url: str) -> None:
+        url = database_url.replace("postgresql://", "postgres://")
+        async with opened(url) as it:
+            assert await it.fetchval("SELECT 1") == 1
+
+    @pytest.mark.parametrize(
+        ("mode", "first"), [("require", (80877103, "TLS first")), ("disable", (196608, "at once"))]
+    )
+    async def test_sslmode_is_honoured(self, mode: str, first: tuple[int, str]) -> None:
+        heard: list[int] = []
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The first message has no type: its length, and what it wants.
+            heard.append(int.from_bytes((await reader.readexactly(8))[4:]))
+            writer.write(b"N")  # no TLS here
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(listen, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            with pytest.raises((OSError, asyncpg.InterfaceError, asyncpg.PostgresError)):
+                await pool.connect(configured(f"postgresql://ada@127.0.0.1:{port}/tasks?sslmode={mode}"))
+
+        assert heard == [first[0]]
+
+
+class TestPool:
+    async def test_a_connection_is_handed_back_as_it_is(self, database_url: str, sql: asyncpg.Connection) -> None:
+        async with opened(database_url, pool_max=1) as it:
+            async with it.acquire() as connection:
+                pid = connection.get_server_pid()
+                await connection.execute("SET application_name = 'kept'")
+
+            last = await sql.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)
+            assert last == "SET application_name = 'kept'"
+            assert await it.fetchval("SHOW application_name") == "kept"
+
+    async def test_the_server_ends_a_statement_in_time_even_if_we_do_not(self, database_url: str) -> None:
+        async with opened(database_url, database_timeout=0.7) as it:
+            assert await it.fetchval("SHOW statement_timeout") == "700ms"
+
+    async def test_it_has_as_many_connections_as_configured(self, database_url: str) -> None:
+        async with opened(database_url, pool_min=2, pool_max=3) as it:
+            assert (it.get_size(), it.get_min_size(), it.get_max_size()) == (2, 2, 3)
+        async with opened(database_url, pool_min=0, pool_max=1) as it:
+            assert it.get_size() == 0
+
+    @pytest.mark.parametrize(("asked", "seconds"), [(None, 0.3), (0.1, 0.1)], ids=["no limit", "a limit"])
+    async def test_nobody_waits_for_a_connection_without_a_limit(
+        self, database_url: str, asked: float | None, seconds: float
+    ) -> None:
+        async with opened(database_url, pool_max=1, database_timeout=0.3) as it:
+            async with it.acquire():
+                began = time.monotonic()
+                with pytest.raises(TimeoutError):
+                    await it.acquire(timeout=asked)
+                waited = time.monotonic() - began
+
+            assert seconds <= waited < seconds + 0.15
+            assert await it.fetchval("SELECT 1") == 1
+
+    @pytest.mark.parametrize("way", [pool.connect, pool.open_pool])
+    async def test_a_host_that_says_nothing_is_given_up_in_time(self, way: Callable[..., Any]) -> None:
+        done = asyncio.Event()
+
+        async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await done.wait()
+            writer.close()
+
+        server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await way(configured(f"postgresql://ada@127.0.0.1:{port}/tasks", database_timeout=0.2))
+        assert time.monotonic() - began < 1
+        done.set()
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(postgres: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """A PgBouncer in transaction mode with two connections: a function from a database's URL to its own."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    needs(program, "PgBouncer")
+    behind = urlsplit(postgres("postgres"))
+    options = parse_qs(behind.query)
+    host = options["host"][0] if "host" in options else behind.hostname
+    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+        target = f"host='{host}' port={behind.port or 5432} user='{unquote(behind.username or '')}'"
+        if behind.password:
+            target += f" password='{unquote(behind.password)}'"
+        configuration = Path(folder, "pgbouncer.ini")
+        configuration.write_text(
+            f"[databases]\n* = {target}\n[pgbouncer]\nunix_socket_dir = {folder}\nlisten_port = 6432\n"
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 300\n"
+        )
+        # It refuses to run as root. The embedded server's socket is for its own user alone.
+        somebody: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            owner = Path(host).stat().st_uid if host.startswith("/") else 0
+            user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            somebody = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        log = Path(folder, "log")
+        with log.open("w") as output:
+            command = [program, str(configuration)]
+            running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **somebody)
+        try:
+            deadline = time.monotonic() + 20
+            while not Path(folder, ".s.PGSQL.6432").exists():
+                assert running.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.01)
+            quoted = quote(folder, safe="")
+            yield lambda url: f"postgresql://somebody@{urlsplit(url).path}?host={quoted}&port=6432"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+@pytest.fixture
+async def behind_pgbouncer(pgbouncer: Callable[[str], str], database_url: str) -> AsyncIterator[Database]:
+    """The database as the service sees it, through the pooler."""
+    database = Database()
+    await database.open(configured(pgbouncer(database_url), pool_max=10, database_timeout=10))
+    async with asyncio.timeout(20):
+        while not database.ready:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    yield database
+    await database.close()
+
+
+class TestPgBouncer:
+    async def test_two_hundred_statements_at_once_on_its_two_connections_are_all_right(
+        self, behind_pgbouncer: Database
+    ) -> None:
+        answers = await asyncio.gather(*(behind_pgbouncer.fetch(ECHO, number=n) for n in range(200)))
+
+        assert [[tuple(row) for row in rows] for rows in answers] == [[(n,)] for n in range(200)]
+        assert behind_pgbouncer.pool.get_size() > 2
+        servers = await asyncio.gather(*(behind_pgbouncer.fetch(WHO_ANSWERS) for _ in range(50)))
+        assert len({rows[0][0] for rows in servers}) <= 2
+
+    async def test_two_services_with_the_same_statements_do_not_mind_each_other(
+        self, behind_pgbouncer: Database, pgbouncer: Callable[[str], str], database_url: str
+    ) -> None:
+        async with opened(pgbouncer(database_url), pool_max=4) as other:
+            answers = await asyncio.gather(
+                *(behind_pgbouncer.fetch(ECHO, number=n) for n in range(50)),
+                *(other.fetch("SELECT $1::text", f"{n}") for n in range(50)),
+            )
+
+        assert [rows[0][0] for rows in answers] == [*range(50), *(f"{n}" for n in range(50))]
+
+    async def test_piccolo_queries_and_transactions_work_too(self, behind_pgbouncer: Database) -> None:
+        async def count() -> int:
+            rows = await behind_pgbouncer.run_querystring(RateLimit.count().querystrings[0])
+            return rows[0]["count"]
+
+        insert = QueryString("INSERT INTO rate_limits (email) VALUES ({})", "ada@example.com")
+        before = await count()
+        async with behind_pgbouncer.transaction() as transaction:
+            await behind_pgbouncer.run_querystring(insert)
+            assert await count() == before + 1
+            await transaction.rollback()
+
+        assert await asyncio.gather(*(count() for _ in range(20))) == [before] * 20
+
+    async def test_requests_that_were_cancelled_leave_no_transaction_open(
+        self, behind_pgbouncer: Database, sql: asyncpg.Connection
+    ) -> None:
+        moments = random.Random(6432)
+        for _ in range(5):
+            asked = [asyncio.create_task(behind_pgbouncer.fetch(SLEEP, seconds=0.002)) for _ in range(10)]
+            await asyncio.sleep(moments.uniform(0, 0.02))
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+        answers = await asyncio.gather(*(behind_pgbouncer.fetch(ECHO, number=n) for n in range(50)))
+        assert [rows[0][0] for rows in answers] == [*range(50)]
+        open_ones = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        assert await sql.fetchval(open_ones) == 0
+
+    def test_commands_that_run_one_after_the_other_do_not_meet_what_the_last_one_left(
+        self, pgbouncer: Callable[[str], str], database_url: str
+    ) -> None:
+        environment = {**os.environ, "DATABASE_URL": pgbouncer(database_url)}
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-c", COMMAND],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.stdout, done.stderr, done.returncode) == ("ada\nbob\n", "", 0)

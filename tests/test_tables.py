@@ -1,0 +1,175 @@
+"""The tables: what the classes say is what the database has, and what the database sees to by itself."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from litestar import Litestar
+from piccolo.apps.migrations.commands.new import AutoMigrationManager
+from piccolo.columns import BigSerial, Boolean, Column, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.table import Table
+
+from app.piccolo_app import APP_CONFIG
+from app.tables import Task, User
+
+LARGEST_ID = 2**53 - 1
+
+
+@pytest.fixture
+async def rows(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction that will never have been. Ada is there, and has no tasks."""
+    connection = await asyncpg.connect(database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(
+        """TRUNCATE "user" CASCADE; INSERT INTO "user" (id, name, email) VALUES ('ada', 'Ada', 'ada@x')"""
+    )
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+async def add(rows: asyncpg.Connection, **values: Any) -> asyncpg.Record:
+    values = {"user_id": "ada", "title": "Buy milk", **values}
+    places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+    insert = f"INSERT INTO tasks ({', '.join(values)}) VALUES ({places}) RETURNING *"
+    return await rows.fetchrow(insert, *values.values())
+
+
+async def change(rows: asyncpg.Connection, assignments: str) -> asyncpg.Record:
+    return await rows.fetchrow(f"UPDATE tasks SET {assignments} RETURNING *")
+
+
+TYPES = {
+    BigSerial: "bigint",
+    Boolean: "boolean",
+    ForeignKey: "text",
+    Integer: "integer",
+    Text: "text",
+    Timestamptz: "timestamp with time zone",
+    Varchar: "character varying",
+}
+
+
+def described(column: Column) -> tuple[str, str, str, int | None]:
+    nullable = "YES" if column._meta.null else "NO"
+    return column._meta.db_column_name, TYPES[type(column)], nullable, getattr(column, "length", None)
+
+
+class TestAgreement:
+    # Piccolo says so of the migrations' own classes as well, each time that it reads them.
+    @pytest.mark.filterwarnings("ignore:We recommend giving your table a different name:UserWarning")
+    async def test_the_migrations_make_what_the_classes_say(self) -> None:
+        statements = await AutoMigrationManager().get_alter_statements(APP_CONFIG)
+        assert [each.statements for each in statements] == [[]] * len(statements)
+
+    @pytest.mark.parametrize("table", APP_CONFIG.table_classes, ids=lambda table: table.__name__)
+    async def test_the_database_has_what_the_classes_say(self, rows: asyncpg.Connection, table: type[Table]) -> None:
+        found = await rows.fetch(
+            """
+            SELECT column_name, data_type, is_nullable, character_maximum_length
+            FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1
+            """,
+            table._meta.tablename,
+        )
+        assert {tuple(row) for row in found} == {described(column) for column in table._meta.columns}
+
+    async def test_every_table_of_ours_is_in_the_app(self) -> None:
+        assert [table._meta.tablename for table in APP_CONFIG.table_classes] == ["user", "tasks", "rate_limits"]
+
+    async def test_a_user_is_shown_by_name_and_id(
+        self, running: Litestar, clean: None, sql: asyncpg.Connection
+    ) -> None:
+        await sql.execute("""INSERT INTO "user" (id, name, email) VALUES ('u1', 'Ada', 'ada@example.com')""")
+        assert await User.select(User.get_readable()) == [{"readable": "Ada (u1)"}]
+
+
+class TestStamps:
+    async def test_a_new_task_has_two_alike_in_whole_milliseconds(self, rows: asyncpg.Connection) -> None:
+        task = await add(rows)
+
+        assert task["created_at"] == task["updated_at"]
+        assert task["created_at"].microsecond % 1000 == 0
+        assert abs(datetime.now(UTC) - task["created_at"]) < timedelta(minutes=1)
+
+    async def test_every_change_is_strictly_later_also_in_one_transaction(self, rows: asyncpg.Connection) -> None:
+        stamps = [(await add(rows))["updated_at"]]
+        for _ in range(50):
+            stamps.append((await change(rows, "completed = NOT completed"))["updated_at"])  # noqa: PERF401
+
+        assert stamps == sorted(set(stamps))
+        assert {stamp.microsecond % 1000 for stamp in stamps} == {0}
+
+    async def test_a_change_that_changes_nothing_is_one_too(self, rows: asyncpg.Connection) -> None:
+        task = await add(rows)
+        assert (await change(rows, "title = title"))["updated_at"] > task["updated_at"]
+
+    async def test_when_a_task_was_created_cannot_be_changed(self, rows: asyncpg.Connection) -> None:
+        task = await add(rows)
+        after = await change(rows, "created_at = '2000-01-01', title = 'Buy oats'")
+
+        assert (after["created_at"], after["title"]) == (task["created_at"], "Buy oats")
+
+    @pytest.mark.parametrize("stamp", ["'2000-01-01'", "'2999-01-01'", "NULL"])
+    async def test_when_it_was_changed_cannot_be_chosen(self, rows: asyncpg.Connection, stamp: str) -> None:
+        task = await add(rows)
+        after = await change(rows, f"updated_at = {stamp}")
+
+        assert task["updated_at"] < after["updated_at"] < datetime.now(UTC) + timedelta(minutes=1)
+
+    async def test_where_the_clock_was_put_back_it_moves_on_by_a_millisecond(self, rows: asyncpg.Connection) -> None:
+        future = datetime(2999, 1, 1, 12, 0, 0, 999_000, tzinfo=UTC)
+        await add(rows, updated_at=future)
+
+        assert (await change(rows, "completed = true"))["updated_at"] == future + timedelta(milliseconds=1)
+
+
+class TestRules:
+    @pytest.mark.parametrize("title", ["", " ", " " * 500])
+    async def test_a_title_has_some_text(self, rows: asyncpg.Connection, title: str) -> None:
+        with pytest.raises(asyncpg.CheckViolationError, match="title_has_text"):
+            await add(rows, title=title)
+
+    async def test_a_title_has_500_characters_at_most_however_many_bytes(self, rows: asyncpg.Connection) -> None:
+        assert (await add(rows, title="\U0001f95b" * 500))["title"] == "\U0001f95b" * 500
+        with pytest.raises(asyncpg.StringDataRightTruncationError):
+            await add(rows, title="x" * 501)
+
+    @pytest.mark.parametrize("column", ["user_id", "title", "completed", "created_at", "updated_at"])
+    async def test_what_a_task_must_have(self, rows: asyncpg.Connection, column: str) -> None:
+        with pytest.raises(asyncpg.NotNullViolationError, match=column):
+            await add(rows, **{column: None})
+
+    async def test_a_task_has_an_owner_whom_the_database_knows(self, rows: asyncpg.Connection) -> None:
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await add(rows, user_id="bob")
+
+    async def test_with_their_owner_tasks_go_and_those_of_others_stay(self, rows: asyncpg.Connection) -> None:
+        await rows.execute("""INSERT INTO "user" (id, name, email) VALUES ('bob', 'Bob', 'bob@x')""")
+        await add(rows)
+        his = await add(rows, user_id="bob")
+
+        await rows.execute("""DELETE FROM "user" WHERE id = 'ada'""")
+
+        assert await rows.fetch("SELECT * FROM tasks") == [his]
+
+    async def test_a_description_may_be_missing_and_a_task_begins_undone(self, rows: asyncpg.Connection) -> None:
+        task = await add(rows)
+        assert (task["description"], task["completed"]) == (None, False)
+
+
+class TestIds:
+    async def test_the_largest_is_the_largest_that_javascript_holds_and_then_there_are_no_more(
+        self, rows: asyncpg.Connection
+    ) -> None:
+        await rows.execute(f"ALTER SEQUENCE tasks_id_seq RESTART WITH {LARGEST_ID}")
+
+        assert (await add(rows))["id"] == LARGEST_ID
+        with pytest.raises(asyncpg.SequenceGeneratorLimitExceededError):
+            await add(rows)
+
+    async def test_piccolo_gives_the_database_the_choice(self) -> None:
+        assert Task.id._meta.primary_key
+        assert "DEFAULT" in str(Task.insert(Task(user_id="ada", title="x")))
