@@ -73,7 +73,7 @@ def _psql(chosen: Settings, _: argparse.Namespace) -> None:
 
     if chosen.database_url is None:
         raise SystemExit(embedded.server(chosen.data_dir).psql())
-    os.execvp("psql", ["psql", chosen.database_url])  # noqa: S606
+    os.execvp("psql", ["psql", chosen.database_url])  # noqa: S606, S607
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:

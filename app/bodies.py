@@ -18,9 +18,7 @@ from app.errors import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTim
 
 MAX_BODY_BYTES = 1024 * 1024
 
-JSON_TYPE = re.compile(
-    r"application/([\w.!#$&^-]+\+)?json", re.ASCII
-)  # RFC 6839, section 3.1: and what ends in +json
+JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
 TYPE_ERROR = re.compile(r"Expected `(?P<expected>[^`]+)`, got `[^`]+` - at `\$\.(?P<field>[^`]+)`")
 MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
@@ -77,9 +75,7 @@ def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
 def _is_json(content_type: str) -> bool:
     media_type, _, parameters = content_type.lower().partition(";")
     charsets = CHARSET.findall(parameters)
-    return JSON_TYPE.fullmatch(media_type.strip()) is not None and all(
-        each in ("utf-8", "utf8") for each in charsets
-    )
+    return JSON_TYPE.fullmatch(media_type.strip()) is not None and all(each in ("utf-8", "utf8") for each in charsets)
 
 
 def _refusal(complaint: str) -> Invalid:

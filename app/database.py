@@ -33,6 +33,8 @@ class Database(PostgresEngine):
     has a connection of its own.
     """
 
+    pool: Any  # asyncpg's, once it is open
+
     def __init__(self) -> None:
         """Connect to nothing: Piccolo's own engine would, at import."""
         super().__init__(config={}, extensions=())

@@ -34,9 +34,7 @@ class JSONFormatter(MsgspecFormatter):
             rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
         )
 
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         """Start with the time, in RFC 3339 and UTC, and leave out what is empty."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         log_data["time"] = f"{stamp}.{int(record.msecs):03d}Z"

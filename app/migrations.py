@@ -6,8 +6,7 @@ import re
 import sys
 from importlib import resources
 from pathlib import Path
-
-import asyncpg
+from typing import Any
 
 from app.pool import connect
 from app.settings import ROOT, Settings
@@ -35,7 +34,7 @@ def known() -> set[tuple[str, str]]:
     }
 
 
-async def missing(connection: asyncpg.Connection) -> set[tuple[str, str]]:
+async def missing(connection: Any) -> set[tuple[str, str]]:
     """Return (app, id) of every migration that this version brings and the database lacks."""
     # Asked beforehand, since a failure would end the transaction that we may be in, and its locks.
     if (await connection.fetch("SELECT to_regclass('migration') IS NULL"))[0][0]:

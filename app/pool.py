@@ -119,9 +119,7 @@ async def _arguments(settings: Settings) -> dict[str, Any]:
 
 async def _is_behind_a_pooler(arguments: dict[str, Any], *, seconds: Any) -> bool:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
-    probe = await asyncpg.connect(
-        **arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0
-    )
+    probe = await asyncpg.connect(**arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0)
     try:
         async with probe.transaction():
             return await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid()

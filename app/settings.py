@@ -134,9 +134,7 @@ def _database_url(given: Mapping[str, str]) -> str | None:
             return url
         raise _refuse("sslmode in DATABASE_URL", repr(sslmode), f"one of {', '.join(SSL_MODES)}")
     # Nothing of the value is shown: it usually holds a password.
-    raise _refuse(
-        "DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name"
-    )
+    raise _refuse("DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name")
 
 
 def _origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
@@ -159,7 +157,8 @@ def _jwt_secret(given: Mapping[str, str], database_url: str | None, data_dir: Pa
     try:
         return _good_enough(name, _kept_secret(path))
     except OSError as error:
-        raise _refuse("JWT_SECRET", f"not set, and {name} not to be had ({error.strerror})", "a secret of 32 bytes or more, then") from None
+        held = f"not set, and {name} not to be had ({error.strerror})"
+        raise _refuse("JWT_SECRET", held, f"a secret of {MIN_SECRET_BYTES} bytes or more, then") from None
 
 
 def _good_enough(name: str, secret: str) -> str:

@@ -132,9 +132,7 @@ async def clean(running: Litestar, sql: asyncpg.Connection) -> None:
     await sql.execute('TRUNCATE "user", tasks, rate_limits RESTART IDENTITY CASCADE')
 
 
-def token(
-    user_id: Any = "ada", *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any
-) -> str:
+def token(user_id: Any = "ada", *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:
     """A token for `user_id` that is valid for an hour, with claims added or, where None, left out."""
     everything = {"user_id": user_id, "exp": int(time.time()) + 3600, **claims}
     payload = {name: value for name, value in everything.items() if value is not None}
@@ -156,18 +154,14 @@ async def stranger(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncC
 @pytest.fixture
 async def ada(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """Ada, with her token."""
-    async with visitor(
-        running, authorization=f"Bearer {token('ada', email='ada@example.com', name='Ada')}"
-    ) as client:
+    async with visitor(running, authorization=f"Bearer {token('ada', email='ada@example.com', name='Ada')}") as client:
         yield client
 
 
 @pytest.fixture
 async def bob(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """Bob, with his token."""
-    async with visitor(
-        running, authorization=f"Bearer {token('bob', email='bob@example.com', name='Bob')}"
-    ) as client:
+    async with visitor(running, authorization=f"Bearer {token('bob', email='bob@example.com', name='Bob')}") as client:
         yield client
 
 

@@ -1,4 +1,4 @@
-"""A body is refused for what it says it is, for its size, for not being JSON, for not being acceptable. In that order."""
+"""A body is refused for what it says it is, for its size, for not being JSON, for not fitting. In that order."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -149,19 +149,14 @@ BROKEN = {
     "UTF-16": '{"title":"x"}'.encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbf" + GOOD,
     "a hundred thousand brackets": b"[" * 100_000,
-    "a hundred thousand brackets in what is ignored": b'{"title":"x","junk":'
-    + b"[" * 100_000
-    + b"]" * 100_000
-    + b"}",
+    "a hundred thousand brackets in what is ignored": b'{"title":"x","junk":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "a NUL": b"\0",
 }
 
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/tasks"), ("PUT", "/api/tasks/1")])
-async def test_what_is_not_json_in_utf_8_is_400(
-    ada: httpx.AsyncClient, method: str, path: str, body: bytes
-) -> None:
+async def test_what_is_not_json_in_utf_8_is_400(ada: httpx.AsyncClient, method: str, path: str, body: bytes) -> None:
     answer = await ada.request(method, path, content=body)
     assert (answer.status_code, answer.json()) == (400, NOT_JSON)
 

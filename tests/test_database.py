@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import pytest
-from tests.conftest import SECRET
 from litestar import Litestar
 from piccolo.querystring import QueryString
 
@@ -25,6 +24,7 @@ from app.embedded import EmbeddedPostgres
 from app.errors import Unavailable, understand
 from app.statements import Param, Statement
 from app.tables import RateLimit
+from tests.conftest import SECRET
 
 ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
 SLEEP = Statement(QueryString("SELECT pg_sleep({}::float)", Param("seconds")))

@@ -137,9 +137,7 @@ class TestFailures:
             ({"HEAD", "GET"}, "GET, HEAD"),
         ],
     )
-    def test_allow_lists_what_a_route_knows_and_head_wherever_get_is(
-        self, known: set[str], allowed: str
-    ) -> None:
+    def test_allow_lists_what_a_route_knows_and_head_wherever_get_is(self, known: set[str], allowed: str) -> None:
         assert render(errors.MethodNotAllowed(known)).headers["allow"] == allowed
 
 
@@ -150,9 +148,7 @@ async def raised(error: Exception) -> httpx.Response:
     async def handler() -> None:
         raise error
 
-    house = Litestar(
-        [handler], exception_handlers={Exception: respond}, logging_config=None, openapi_config=None
-    )
+    house = Litestar([handler], exception_handlers={Exception: respond}, logging_config=None, openapi_config=None)
     async with visitor(house) as client:
         return await client.get("/")
 
@@ -271,9 +267,7 @@ class TestMeanings:
         assert "retry-after" not in answer.headers
 
     @pytest.mark.parametrize(("error", "meaning"), THEIRS.values(), ids=THEIRS)
-    async def test_what_litestar_raises_is_said_in_our_words(
-        self, error: Exception, meaning: type[Failure]
-    ) -> None:
+    async def test_what_litestar_raises_is_said_in_our_words(self, error: Exception, meaning: type[Failure]) -> None:
         assert type(understand(error)) is meaning
 
         answer = await raised(error)

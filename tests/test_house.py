@@ -66,10 +66,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {
-                full if (full := f"{node.module}.{alias.name}") in known else node.module
-                for alias in node.names
-            }
+            found |= {full if (full := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
     return {name for name in found if name == "app" or name.startswith("app.")}
 
 
@@ -86,9 +83,7 @@ def test_a_module_imports_only_from_floors_below_its_own(name: str) -> None:
 def test_a_room_reaches_another_room_only_through_its_door(name: str) -> None:
     room = name.rsplit(".", 1)[0]
     for other in imports(modules()[name]):
-        assert not other.startswith(ROOMS) or other.startswith(room) or other in DOORS, (
-            f"{name} imports {other}"
-        )
+        assert not other.startswith(ROOMS) or other.startswith(room) or other in DOORS, f"{name} imports {other}"
 
 
 def test_queries_know_no_http_and_structs_know_no_queries() -> None:
@@ -105,7 +100,7 @@ def test_nothing_in_app_imports_piccolo_conf_and_no_migration_imports_app() -> N
     assert not [
         path
         for path in (ROOT / "piccolo_migrations").glob("*.py")
-        if re.search(r"^\s*(from|import) app\b", path.read_text(), re.M)
+        if re.search(r"^\s*(from|import) app\b", path.read_text(), re.MULTILINE)
     ]
 
 
@@ -125,9 +120,9 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_the_lock_files_carry_hashes_and_no_address() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
-        pins = re.findall(r"^[a-z0-9].*==", text, re.M)
+        pins = re.findall(r"^[a-z0-9].*==", text, re.MULTILINE)
         assert len(pins) > 20
-        assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:", text, re.M)) == len(pins)
+        assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(pins)
         assert "://" not in text
 
 
@@ -151,13 +146,11 @@ def test_no_dependency_is_below_the_version_where_its_known_holes_end(package: s
 
 def test_what_the_recipes_leave_behind_is_ignored_by_git() -> None:
     left = [".data/postgres", ".tools/bin/uv", ".venv/bin/python", ".env", "uv.lock", "app/__pycache__/x.pyc"]
-    result = subprocess.run(
-        ["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run(["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == left
 
 
 def test_env_example_shows_every_variable_that_is_read() -> None:
     names = set(re.findall(r'"([A-Z_]{4,})"', (ROOT / "app/settings.py").read_text()))
-    shown = set(re.findall(r"^#? ?([A-Z_]{4,})=", (ROOT / ".env.example").read_text(), re.M))
+    shown = set(re.findall(r"^#? ?([A-Z_]{4,})=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert names == shown

@@ -134,9 +134,7 @@ class TestLines:
             {"time": "", "level": "WARNING", "logger": "a.library", "message": 'Look: a "quoted"\nbreak'},
         ]
 
-    async def test_a_higher_level_is_quieter(
-        self, ada: httpx.AsyncClient, talk: Callable[..., io.StringIO]
-    ) -> None:
+    async def test_a_higher_level_is_quieter(self, ada: httpx.AsyncClient, talk: Callable[..., io.StringIO]) -> None:
         written = talk("warning")
 
         await ada.get("/api/tasks")
@@ -220,9 +218,7 @@ async def test_no_token_no_text_and_no_name_is_on_any_line(
             ("DELETE", f"/api/tasks/{task['id']}", None),
         ):
             await client.request(method, path, json=body, headers={"x-request-id": "canary header"})
-        await client.post(
-            "/api/tasks", content='{"title": "canary-title"', headers={"origin": "http://canary"}
-        )
+        await client.post("/api/tasks", content='{"title": "canary-title"', headers={"origin": "http://canary"})
         await client.post("/api/tasks", content=b"canary-title", headers={"content-type": "canary/x"})
         client.headers["authorization"] = f"Bearer {bearer}canary"
         await client.get("/api/tasks", headers={"user-agent": "canary", "referer": "http://canary/"})
@@ -255,9 +251,7 @@ async def slow(name: FromPath[str]) -> str:
 @pytest.fixture
 def house() -> Litestar:
     """A house inside our ring, in which one handler crashes and one takes its time."""
-    app = Litestar(
-        [crashing, slow], exception_handlers={Exception: respond}, logging_config=None, openapi_config=None
-    )
+    app = Litestar([crashing, slow], exception_handlers={Exception: respond}, logging_config=None, openapi_config=None)
     app.asgi_handler = Ring(app.asgi_handler, CORS([]), SECRET)
     return app
 
@@ -270,9 +264,7 @@ class TestRequestIDs:
         logging.getLogger("app").info("outside")
 
         async with visitor(house) as client:
-            await asyncio.gather(
-                *(client.get(f"/slow/{n}", headers={"x-request-id": f"id-{n}"}) for n in range(5))
-            )
+            await asyncio.gather(*(client.get(f"/slow/{n}", headers={"x-request-id": f"id-{n}"}) for n in range(5)))
 
         heard = [(line.get("request_id"), line["message"].split(" ")[0]) for line in lines(written)]
         assert heard[0] == (None, "outside")
@@ -346,10 +338,7 @@ class TestCrashes:
         async with visitor(house) as client:
             await client.get("/crash", headers={"x-request-id": "abc"})
 
-        assert (
-            "ERROR    Unexpected ZeroDivisionError\nTraceback (most recent call last):\n"
-            in written.getvalue()
-        )
+        assert "ERROR    Unexpected ZeroDivisionError\nTraceback (most recent call last):\n" in written.getvalue()
         assert "ZeroDivisionError: of a kind that nobody foresaw  [abc]\n" in written.getvalue()
 
     async def test_a_table_that_is_gone_is_such_a_500(
@@ -412,9 +401,7 @@ class TestDatabaseErrors:
         assert line["traceback"].endswith("asyncpg.exceptions.DataError: SQLSTATE 22000")
         assert "canary" not in line["traceback"]
 
-    async def test_a_url_that_the_driver_refuses_is_not_quoted(
-        self, talk: Callable[..., io.StringIO]
-    ) -> None:
+    async def test_a_url_that_the_driver_refuses_is_not_quoted(self, talk: Callable[..., io.StringIO]) -> None:
         written = talk("debug")
         scheme = "can" + "ary"
         with pytest.raises(asyncpg.ClientConfigurationError, match="canary") as refused:

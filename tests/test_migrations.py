@@ -15,11 +15,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.conftest import SECRET
 
 from app import migrations, pool
 from app.settings import ROOT, Settings
 from app.tasks import queries
+from tests.conftest import SECRET
 
 # A Better Auth that came first has made its table, exactly so, and two people are in it.
 BETTER_AUTH = """

@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import asyncpg
 import pytest
-from tests.conftest import SECRET, needs
 from piccolo.querystring import QueryString
 
 from app import pool
@@ -25,6 +24,7 @@ from app.database import Database
 from app.settings import ROOT, Settings
 from app.statements import Param, Statement
 from app.tables import RateLimit
+from tests.conftest import SECRET, needs
 
 WHO_ANSWERS = Statement(QueryString("SELECT pg_backend_pid()"))
 ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))

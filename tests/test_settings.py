@@ -174,8 +174,7 @@ class TestDatabaseURL:
     )
     def test_any_other_is_refused_and_not_shown(self, refusal: Callable[..., str], url: str) -> None:
         assert refusal(DATABASE_URL=url) == (
-            "DATABASE_URL is not readable as a URL of PostgreSQL, "
-            "but must be postgresql://user:password@host/name."
+            "DATABASE_URL is not readable as a URL of PostgreSQL, but must be postgresql://user:password@host/name."
         )
 
 
@@ -186,9 +185,7 @@ class TestSecret:
 
     @pytest.mark.parametrize("name", ["JWT_SECRET", "BETTER_AUTH_SECRET"])
     @pytest.mark.parametrize(("secret", "size"), [("x", 1), ("s" * 31, 31), ("é" * 15, 30)])
-    def test_a_shorter_one_is_refused_and_not_shown(
-        self, data_dir: Path, name: str, secret: str, size: int
-    ) -> None:
+    def test_a_shorter_one_is_refused_and_not_shown(self, data_dir: Path, name: str, secret: str, size: int) -> None:
         with pytest.raises(ConfigurationError) as refused:
             load({name: secret}, data_dir)
         assert str(refused.value) == f"{name} is {size} bytes long, but must be a secret of 32 bytes or more."
@@ -200,9 +197,7 @@ class TestSecret:
         assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": " "}, data_dir).jwt_secret == other
         assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": SECRET}, data_dir).jwt_secret == SECRET
 
-    def test_a_short_jwt_secret_is_not_replaced_by_a_good_better_auth_secret(
-        self, refusal: Callable[..., str]
-    ) -> None:
+    def test_a_short_jwt_secret_is_not_replaced_by_a_good_better_auth_secret(self, refusal: Callable[..., str]) -> None:
         assert refusal(JWT_SECRET="short", BETTER_AUTH_SECRET=SECRET).startswith("JWT_SECRET is 5 bytes long")
 
     def test_with_a_database_of_ones_own_the_start_is_refused_without_one(self, data_dir: Path) -> None:
@@ -229,9 +224,7 @@ class TestSecret:
     def test_what_can_sign_nothing_is_refused_and_not_shown(
         self, refusal: Callable[..., str], secret: str, held: str
     ) -> None:
-        assert refusal(JWT_SECRET=secret) == (
-            f"JWT_SECRET is {held}, but must be a secret of 32 bytes or more."
-        )
+        assert refusal(JWT_SECRET=secret) == (f"JWT_SECRET is {held}, but must be a secret of 32 bytes or more.")
 
 
 class TestKeptSecret:
@@ -257,9 +250,7 @@ class TestKeptSecret:
         assert load({}, data_dir).jwt_secret == SECRET
 
     @pytest.mark.parametrize("content", ["", "\n", "short"])
-    def test_one_that_is_too_short_is_refused_by_its_file_and_left_alone(
-        self, data_dir: Path, content: str
-    ) -> None:
+    def test_one_that_is_too_short_is_refused_by_its_file_and_left_alone(self, data_dir: Path, content: str) -> None:
         data_dir.mkdir()
         (data_dir / "jwt_secret").write_text(content)
 
@@ -267,8 +258,7 @@ class TestKeptSecret:
             load({}, data_dir)
 
         assert str(refused.value) == (
-            f".data/jwt_secret is {len(content.strip())} bytes long, "
-            "but must be a secret of 32 bytes or more."
+            f".data/jwt_secret is {len(content.strip())} bytes long, but must be a secret of 32 bytes or more."
         )
         assert (data_dir / "jwt_secret").read_text() == content
 
@@ -281,9 +271,7 @@ class TestKeptSecret:
         )
         command = [sys.executable, "-c", program, str(tmp_path)]
         racers = [
-            subprocess.Popen(
-                command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            subprocess.Popen(command, cwd=settings.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for _ in range(3)
         ]
         for each in racers:
@@ -339,12 +327,9 @@ class TestOrigins:
             ("https://app.example.com\udcff", "https://app.example.com\udcff"),
         ],
     )
-    def test_what_is_no_origin_is_refused_by_name(
-        self, refusal: Callable[..., str], text: str, wrong: str
-    ) -> None:
+    def test_what_is_no_origin_is_refused_by_name(self, refusal: Callable[..., str], text: str, wrong: str) -> None:
         assert refusal(FRONTEND_URL=text) == (
-            f"FRONTEND_URL is {wrong!r}, "
-            "but must be origins like https://app.example.com, comma-separated, never *."
+            f"FRONTEND_URL is {wrong!r}, but must be origins like https://app.example.com, comma-separated, never *."
         )
 
     def test_a_password_in_it_is_refused_and_not_shown(self, refusal: Callable[..., str]) -> None:
@@ -530,4 +515,5 @@ def test_a_secret_that_cannot_be_kept_stops_the_start_in_one_line(tmp_path: Path
     (tmp_path / ".data").write_text("a file in the way")
     with pytest.raises(ConfigurationError) as refusal:
         load({}, data_dir=tmp_path / ".data")
-    assert str(refusal.value) == "JWT_SECRET is not set, and .data/jwt_secret not to be had (File exists), but must be a secret of 32 bytes or more, then."
+    held = "not set, and .data/jwt_secret not to be had (File exists)"
+    assert str(refusal.value) == f"JWT_SECRET is {held}, but must be a secret of 32 bytes or more, then."

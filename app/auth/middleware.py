@@ -18,9 +18,7 @@ from app.auth.tokens import User
 from app.errors import InvalidToken, Unauthorized
 
 GUARDED = re.compile(r"/api/tasks(/|\Z)")
-BEARER = re.compile(
-    rb"bearer +(.+)", re.IGNORECASE | re.DOTALL
-)  # RFC 6750, section 2.1; RFC 9110, section 11.1
+BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
 
 CurrentUser: TypeAlias = NamedDependency[User]
 

@@ -6,8 +6,9 @@ answer can be sent it has the envelope and the headers of every other answer.
 """
 
 import asyncio
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import logs, settings
 from app.edge.headers import CORS, RawHeaders, common, request_id
@@ -22,6 +23,9 @@ LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hea
 
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with deadlines, sizes and one Host."""
+
+    parser: Any  # uvicorn sets it to None in the end
+    _begun: int
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         """Start the clock: a connection that says nothing is not kept."""
@@ -39,10 +43,9 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn hangs up, and the answer is lost
         """A client that has said all may still listen: it gets its answer, and then the end."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or cycle.more_body:
+        if not self.cycle or self.cycle.response_complete or self.cycle.more_body:
             return False
-        cycle.keep_alive = False
+        self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -112,12 +115,10 @@ class Protocol(HttpToolsProtocol):
         logs.request_served("-", None, failure.status, 0, None)
         self._refusal = failure
         self._clear_deadline()
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        cycle = self.cycle
+        if cycle and not cycle.response_complete:
             if not cycle.more_body:
-                cycle.keep_alive = (
-                    False  # an earlier message is being answered; what is refused came behind it
-                )
+                cycle.keep_alive = False  # an earlier message is being answered; what is refused came behind it
                 return
             cycle.disconnected = True
             cycle.message_event.set()

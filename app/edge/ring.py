@@ -12,7 +12,6 @@ from app import logs
 from app.edge.headers import CORS, RawHeaders, common, request_id
 from app.errors import render
 
-
 # HEAD is GET without the body. OPTIONS is asked as a method that no route knows, because a refusal lists what
 # the route does know; Litestar's own answer lists only the methods of the handler that was registered first.
 ASKED_INSTEAD = {"HEAD": "GET", "OPTIONS": "?"}

@@ -72,9 +72,7 @@ class TaskController(Controller):
         summary="Replace a task's title and description",
         responses=failures(400, 401, 404, 413, 415, 422, 503),
     )
-    async def replace(
-        self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]
-    ) -> TaskData:
+    async def replace(self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]) -> TaskData:
         """An absent description becomes null. Whether the task is completed stays as it is."""
         return TaskData(await queries.replace_task(user, task_id, data))
 

@@ -21,8 +21,7 @@ EMAIL, NAME = Param("email"), Param("name")
 STAMP = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""  # as JavaScript's toISOString
 COLUMNS = QueryString(
     ", ".join(
-        STAMP.format(f'"{column}"') if column.endswith("_at") else f'"{column}"'
-        for column in Task.__struct_fields__
+        STAMP.format(f'"{column}"') if column.endswith("_at") else f'"{column}"' for column in Task.__struct_fields__
     )
 )
 THEIR_OWN = TaskTable.user_id == OWNER
@@ -49,9 +48,7 @@ CREATE = Statement(
 REPLACE = Statement(
     _returning(TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION}).where(THAT_ONE))
 )
-FLIP = Statement(
-    _returning(TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE))
-)
+FLIP = Statement(_returning(TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE)))
 DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
 
 # Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a

@@ -55,7 +55,7 @@ class TaskContent(msgspec.Struct, frozen=True):
     title: Annotated[
         str,
         Meta(
-            description="Surrounding white space is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
+            description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
             examples=["Buy milk"],
             extra_json_schema={"minLength": 1, "pattern": TITLE},
         ),

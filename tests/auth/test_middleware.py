@@ -97,9 +97,7 @@ class TestHeader:
             b"Bearer [object Object]",
         ],
     )
-    async def test_a_token_that_is_no_good_is_401_and_says_so(
-        self, stranger: httpx.AsyncClient, value: bytes
-    ) -> None:
+    async def test_a_token_that_is_no_good_is_401_and_says_so(self, stranger: httpx.AsyncClient, value: bytes) -> None:
         sent = value.replace(b"TOKEN", token().encode())
         answer = await stranger.get("/api/tasks", headers=[(b"authorization", sent)])
         assert who(answer) == (401, NO_GOOD, UNKNOWN)
@@ -202,9 +200,7 @@ class TestOrder:
         assert (answer.status_code, answer.content) == (401, b"")
         assert answer.headers["www-authenticate"] == NOT_SENT
 
-    async def test_a_preflight_needs_no_token_and_every_other_options_does(
-        self, stranger: httpx.AsyncClient
-    ) -> None:
+    async def test_a_preflight_needs_no_token_and_every_other_options_does(self, stranger: httpx.AsyncClient) -> None:
         asking = {"origin": ORIGIN, "access-control-request-method": "POST"}
 
         assert (await stranger.options("/api/tasks", headers=asking)).status_code == 204
@@ -300,17 +296,13 @@ async def ask(app: Litestar, method: str, target: str, bearer: str | None = None
 
 class TestPaths:
     @pytest.mark.parametrize("target", SPELLINGS)
-    async def test_whatever_leads_to_a_task_is_401_without_a_token(
-        self, running: Litestar, target: str
-    ) -> None:
+    async def test_whatever_leads_to_a_task_is_401_without_a_token(self, running: Litestar, target: str) -> None:
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             assert who(await ask(running, method, target)) == (401, NOT_SENT, UNKNOWN)
             assert who(await ask(running, method, target, "x")) == (401, NO_GOOD, UNKNOWN)
 
     @pytest.mark.parametrize("target", NO_TASKS_OF_OURS)
-    async def test_what_only_looks_like_it_leads_nowhere_for_anybody(
-        self, running: Litestar, target: str
-    ) -> None:
+    async def test_what_only_looks_like_it_leads_nowhere_for_anybody(self, running: Litestar, target: str) -> None:
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             for bearer in (None, token()):
                 answer = await ask(running, method, target, bearer)
@@ -343,9 +335,7 @@ class TestPaths:
     @pytest.mark.parametrize(
         "path", ["/", "/health/live", "/health/ready", "/api/health", "/openapi.json", "/docs", "/admin/"]
     )
-    async def test_what_is_public_needs_no_token_and_minds_none(
-        self, stranger: httpx.AsyncClient, path: str
-    ) -> None:
+    async def test_what_is_public_needs_no_token_and_minds_none(self, stranger: httpx.AsyncClient, path: str) -> None:
         assert (await stranger.get(path)).status_code == 200
         for value in ("Bearer x", "Basic x", f"Bearer {token()}"):
             assert (await stranger.get(path, headers={"authorization": value})).status_code == 200
@@ -359,9 +349,7 @@ class TestPaths:
 
 
 class TestDatabase:
-    async def test_no_connection_is_taken_for_a_401(
-        self, running: Litestar, stranger: httpx.AsyncClient
-    ) -> None:
+    async def test_no_connection_is_taken_for_a_401(self, running: Litestar, stranger: httpx.AsyncClient) -> None:
         pool = database.pool
         taken = [await pool.acquire() for _ in range(pool.get_max_size())]
         try:
@@ -422,9 +410,7 @@ class TestCurrentUser:
                 answer = await client.get("/api/tasks?user_id=bob", headers={"x-user-id": "bob"})
             assert (answer.status_code, answer.json()) == (200, user)
 
-    async def test_a_handler_that_nobody_guarded_answers_401_also_to_a_good_token(
-        self, house: Litestar
-    ) -> None:
+    async def test_a_handler_that_nobody_guarded_answers_401_also_to_a_good_token(self, house: Litestar) -> None:
         for headers in ({}, {"authorization": f"Bearer {token()}"}):
             async with visitor(house, **headers) as client:
                 assert who(await client.get("/forgotten")) == (401, NOT_SENT, UNKNOWN)

@@ -174,9 +174,7 @@ HEADERS = {
     "a header that is not UTF-8": sealed(b'{"alg":"HS256","x":"\xff"}', CLAIMS),
     "a header with more behind it": sealed(b'{"alg":"HS256"}{}', CLAIMS),
     "brackets in the header": sealed(b"[" * 5000, CLAIMS),
-    "closed brackets in the header": sealed(
-        b'{"alg":"HS256","x":' + b"[" * 2900 + b"]" * 2900 + b"}", CLAIMS
-    ),
+    "closed brackets in the header": sealed(b'{"alg":"HS256","x":' + b"[" * 2900 + b"]" * 2900 + b"}", CLAIMS),
     "objects in the header": sealed(b'{"x":' * 1150, CLAIMS),
     **{
         f"typ {typ!r}": headed(typ=typ)
@@ -231,9 +229,7 @@ PAYLOADS = {
     "a surrogate in UTF-8": paid(CLAIMS_TEXT.encode().replace(b"ada", b"ada\xed\xa0\x80")),
     "a compressed payload": headed(zip="DEF", crit=["zip"]),
     "brackets in the payload": paid(b"[" * 6000),
-    "closed brackets in a claim": claiming_text(
-        f'{{"user_id":"ada","exp":LATER,"x":{"[" * 2900}{"]" * 2900}}}'
-    ),
+    "closed brackets in a claim": claiming_text(f'{{"user_id":"ada","exp":LATER,"x":{"[" * 2900}{"]" * 2900}}}'),
     "objects in a claim": claiming_text('{"user_id":"ada","exp":LATER,"x":' + '{"x":' * 1100),
     "brackets for an id": claiming_text(f'{{"exp":LATER,"user_id":{"[" * 2900}{"]" * 2900}}}'),
     "a claim twice": claiming_text('{"user_id":"ada","user_id":"ada","exp":LATER}'),
@@ -308,10 +304,7 @@ UNUSABLE_IDS = {
 IDENTITIES = {
     "no user_id and no sub": claiming(user_id=LEFT_OUT),
     "the id under another name": claiming(user_id=LEFT_OUT, userId="ada", id="ada", uid="ada", USER_ID="ada"),
-    **{
-        f"user_id {label}, and a good sub": claiming(user_id=bad, sub="bob")
-        for label, bad in UNUSABLE_IDS.items()
-    },
+    **{f"user_id {label}, and a good sub": claiming(user_id=bad, sub="bob") for label, bad in UNUSABLE_IDS.items()},
     **{f"sub {label}": claiming(user_id=LEFT_OUT, sub=bad) for label, bad in UNUSABLE_IDS.items()},
 }
 BAD = {**ALGORITHMS, **SIGNATURES, **SEGMENTS, **HEADERS, **PAYLOADS, **TIMES, **IDENTITIES}
@@ -330,9 +323,7 @@ def test_a_bad_token_is_refused(token: bytes) -> None:
 
 
 @pytest.mark.parametrize("token", BAD.values(), ids=BAD)
-async def test_a_bad_token_is_401_and_nothing_tells_what_was_wrong_with_it(
-    running: Litestar, token: bytes
-) -> None:
+async def test_a_bad_token_is_401_and_nothing_tells_what_was_wrong_with_it(running: Litestar, token: bytes) -> None:
     async with visitor(running) as client:
         answer = await client.get("/api/tasks", headers=[(b"authorization", b"Bearer " + token)])
 
@@ -372,9 +363,7 @@ def test_what_else_a_header_says_is_of_no_interest() -> None:
 
 
 def test_the_largest_token_has_8_kib() -> None:
-    fitting = {
-        len(token): token for n in range(6000, 6090) for token in (claiming(pad="x" * n), headed(pad="x" * n))
-    }
+    fitting = {len(token): token for n in range(6000, 6090) for token in (claiming(pad="x" * n), headed(pad="x" * n))}
 
     assert tokens.read(fitting[8192], SECRET) == User("ada")
     with pytest.raises(InvalidToken):

@@ -63,9 +63,7 @@ def cors(answer: httpx.Response) -> dict[str, str]:
 async def test_every_answer_carries_the_common_headers_and_lets_the_frontend_read_it(
     ada: httpx.AsyncClient, method: str, path: str, body: str | None, status: int
 ) -> None:
-    answer = await ada.request(
-        method, path, content=body, headers={"origin": ORIGIN, "x-request-id": "mine-1.2_3"}
-    )
+    answer = await ada.request(method, path, content=body, headers={"origin": ORIGIN, "x-request-id": "mine-1.2_3"})
 
     assert answer.status_code == status
     assert answer.headers["x-request-id"] == "mine-1.2_3"
@@ -111,9 +109,7 @@ PREFLIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/tasks", "/api/tasks/1", "//api/tasks", "/api/tasks/1/complete", "/nowhere"]
-)
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks/1", "//api/tasks", "/api/tasks/1/complete", "/nowhere"])
 async def test_a_preflight_needs_no_token(stranger: httpx.AsyncClient, path: str) -> None:
     url = httpx.URL("http://test", raw_path=path.encode())
     answer = await stranger.options(url, headers={"origin": ORIGIN, **PREFLIGHT})
@@ -133,9 +129,7 @@ async def test_options_that_is_no_preflight_needs_a_token_as_everything_does(
     stranger: httpx.AsyncClient,
 ) -> None:
     assert (await stranger.options("/api/tasks", headers={"origin": ORIGIN})).status_code == 401
-    assert (
-        await stranger.options("/api/tasks", headers={"access-control-request-method": "GET"})
-    ).status_code == 401
+    assert (await stranger.options("/api/tasks", headers={"access-control-request-method": "GET"})).status_code == 401
 
 
 async def test_the_admin_is_not_readable_from_the_frontends_origin(stranger: httpx.AsyncClient) -> None:
@@ -144,9 +138,7 @@ async def test_the_admin_is_not_readable_from_the_frontends_origin(stranger: htt
 
 
 @pytest.mark.parametrize("sent", ["", "has space", "x" * 129, "a/b", "a\tb", "ü", "a,b", "%0d%0a", "{}"])
-async def test_a_request_id_that_cannot_be_taken_over_is_replaced(
-    stranger: httpx.AsyncClient, sent: str
-) -> None:
+async def test_a_request_id_that_cannot_be_taken_over_is_replaced(stranger: httpx.AsyncClient, sent: str) -> None:
     answer = await stranger.get("/health/live", headers=[(b"x-request-id", sent.encode())])
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
 
@@ -181,9 +173,7 @@ async def test_a_crash_outside_of_every_handler_is_one_calm_line_with_all_the_he
         answer = await client.get("/anything")
 
     assert answer.status_code == 500
-    assert answer.json() == {
-        "error": {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}
-    }
+    assert answer.json() == {"error": {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}}
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert cors(answer) == CORS_HEADERS

@@ -67,25 +67,15 @@ AMBIGUOUS = {
     "a length and chunks": b"POST /api/tasks HTTP/1.1\r\n"
     + HOST
     + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "two lengths": b"POST /api/tasks HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "two lengths": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     "a list of lengths": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5, 5\r\n\r\nhello",
     "a negative length": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
     "a length with a sign": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\nhello",
     "a length in hexadecimal": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 0x5\r\n\r\nhello",
-    "an endless length": b"POST /api/tasks HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: "
-    + b"9" * 30
-    + b"\r\n\r\n",
+    "an endless length": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
     "an unknown coding": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: cow\r\n\r\n",
-    "chunked, but not last": b"POST /api/tasks HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
-    "a size that is no number": b"POST /api/tasks HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "chunked, but not last": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+    "a size that is no number": b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "a folded header": b"GET /health/live HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n",
     "a space before the colon": b"GET /health/live HTTP/1.1\r\nHost : a\r\n\r\n",
     "a header without a name": b"GET /health/live HTTP/1.1\r\n" + HOST + b": a\r\n\r\n",
@@ -99,9 +89,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("message", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
-def test_a_message_that_is_not_http_or_can_be_read_in_two_ways_is_400_or_closed(
-    service: Any, message: bytes
-) -> None:
+def test_a_message_that_is_not_http_or_can_be_read_in_two_ways_is_400_or_closed(service: Any, message: bytes) -> None:
     raw = talk(service.port, message, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
     assert raw.count(b"HTTP/1.1 ") <= 1
     if raw:
@@ -109,9 +97,7 @@ def test_a_message_that_is_not_http_or_can_be_read_in_two_ways_is_400_or_closed(
 
 
 def test_what_is_refused_by_the_socket_can_be_read_by_the_frontend(service: Any) -> None:
-    answer = Answer(
-        talk(service.port, f"GET / HTTP/1.1\r\nOrigin: {ORIGIN}\r\nX-Request-ID: mine\r\n\r\n".encode())
-    )
+    answer = Answer(talk(service.port, f"GET / HTTP/1.1\r\nOrigin: {ORIGIN}\r\nX-Request-ID: mine\r\n\r\n".encode()))
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert answer.headers["x-request-id"] == "mine"
     stranger = Answer(talk(service.port, b"GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n"))
@@ -150,9 +136,7 @@ def test_a_token_of_over_8_kib_is_401_and_not_read(service: Any) -> None:
 
 def test_messages_that_follow_each_other_at_once_are_answered_in_order(service: Any) -> None:
     get = b"GET /health/live HTTP/1.1\r\n" + HOST + b"X-Request-ID: %d\r\n%b\r\n"
-    raw = talk(
-        service.port, b"".join(get % (n, b"Connection: close\r\n" if n == 9 else b"") for n in range(10))
-    )
+    raw = talk(service.port, b"".join(get % (n, b"Connection: close\r\n" if n == 9 else b"") for n in range(10)))
     assert re.findall(rb"x-request-id: (\d)", raw) == [b"%d" % n for n in range(10)]
 
 
@@ -201,9 +185,7 @@ def test_a_refused_body_is_thrown_away_up_to_a_limit(service: Any) -> None:
 class TestDeadlines:
     """One test for all the slow ones: they are slow at the same time."""
 
-    async def slow(
-        self, port: int, *parts: bytes, pause: float = 0.0, drip: bytes = b""
-    ) -> tuple[float, bytes]:
+    async def slow(self, port: int, *parts: bytes, pause: float = 0.0, drip: bytes = b"") -> tuple[float, bytes]:
         """How long until the other side hangs up, and what it said."""
         began = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -118,11 +118,7 @@ class TestWithItsOwnDatabase:
         self, serve: Callable[..., Any], elsewhere: Path
     ) -> None:
         service = serve(env=alone(WORKERS="2"), cwd=elsewhere, arguments=["--migrate"])
-        pids = {
-            int(pid)
-            for line in service.log()
-            for pid in re.findall(r"Started server process \[(\d+)\]", line)
-        }
+        pids = {int(pid) for line in service.log() for pid in re.findall(r"Started server process \[(\d+)\]", line)}
         assert len(pids) == 2
         os.kill(pids.pop(), signal.SIGKILL)
         deadline = time.monotonic() + 15
@@ -135,9 +131,7 @@ class TestWithItsOwnDatabase:
         assert postgres_processes(elsewhere) == []
 
     def test_every_piccolo_command_starts_it_and_stops_it(self, elsewhere: Path) -> None:
-        env = {
-            name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "JWT_SECRET")
-        }
+        env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "JWT_SECRET")}
         done = subprocess.run(
             [sys.executable, "-m", "piccolo.main", "migrations", "check"],
             cwd=elsewhere, env=env, capture_output=True, text=True, timeout=60, check=True,
@@ -185,9 +179,7 @@ class TestWithoutItsDatabase:
             while httpx.get(f"{service.url}/health/ready").status_code != 200:
                 assert time.monotonic() < deadline, service.log()
                 time.sleep(0.1)
-            assert (
-                httpx.post(f"{service.url}/api/tasks", json={"title": "x"}, headers=MINE).status_code == 201
-            )
+            assert httpx.post(f"{service.url}/api/tasks", json={"title": "x"}, headers=MINE).status_code == 201
             assert service.stop(signal.SIGTERM) == 0
 
     def test_it_can_be_stopped_while_it_waits(self, serve: Callable[..., Any], unused_port: int) -> None:
@@ -347,9 +339,7 @@ class TestWelcome:
         [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]"), ("10.0.0.7", "10.0.0.7")],
     )
     def test_the_address_is_one_that_a_browser_can_open(self, host: str, shown: str) -> None:
-        text = welcome(
-            settings.load({"HOST": host, "DATABASE_URL": "postgresql://u:hush@h/d", "JWT_SECRET": SECRET})
-        )
+        text = welcome(settings.load({"HOST": host, "DATABASE_URL": "postgresql://u:hush@h/d", "JWT_SECRET": SECRET}))
         assert f"http://{shown}:8000/docs" in text
         assert "hush" not in text
 

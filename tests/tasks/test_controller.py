@@ -54,23 +54,15 @@ class TestCreate:
             }
         }
 
-    async def test_white_space_around_a_title_is_trimmed_and_none_inside(
-        self, ada: httpx.AsyncClient
-    ) -> None:
+    async def test_white_space_around_a_title_is_trimmed_and_none_inside(self, ada: httpx.AsyncClient) -> None:
         assert (await created(ada, title="\u2003\t Buy  milk \n"))["title"] == "Buy  milk"
 
     @pytest.mark.parametrize("title", ["x", "x" * 500, f"  {'x' * 500}  ", "\U0001f95b" * 500, "\u202eklim"])
-    async def test_a_title_has_1_to_500_characters_once_it_is_trimmed(
-        self, ada: httpx.AsyncClient, title: str
-    ) -> None:
+    async def test_a_title_has_1_to_500_characters_once_it_is_trimmed(self, ada: httpx.AsyncClient, title: str) -> None:
         assert (await created(ada, title=title))["title"] == title.strip()
 
-    @pytest.mark.parametrize(
-        "description", [None, "", "  kept as it is \n", "\u0001\u2028\U0001f95b", "x" * 100_000]
-    )
-    async def test_a_description_is_any_text_or_none(
-        self, ada: httpx.AsyncClient, description: str | None
-    ) -> None:
+    @pytest.mark.parametrize("description", [None, "", "  kept as it is \n", "\u0001\u2028\U0001f95b", "x" * 100_000])
+    async def test_a_description_is_any_text_or_none(self, ada: httpx.AsyncClient, description: str | None) -> None:
         assert (await created(ada, description=description))["description"] == description
 
     @pytest.mark.parametrize(
@@ -176,15 +168,11 @@ class TestRead:
 
 
 class TestReplace:
-    async def test_title_and_description_are_replaced_and_completed_stays(
-        self, ada: httpx.AsyncClient
-    ) -> None:
+    async def test_title_and_description_are_replaced_and_completed_stays(self, ada: httpx.AsyncClient) -> None:
         task = await created(ada, description="Two litres")
         flipped = (await ada.patch(f"/api/tasks/{task['id']}/complete")).json()["data"]
 
-        answer = await ada.put(
-            f"/api/tasks/{task['id']}", json={"title": " Buy oats ", "completed": False, "id": 5}
-        )
+        answer = await ada.put(f"/api/tasks/{task['id']}", json={"title": " Buy oats ", "completed": False, "id": 5})
 
         after = answer.json()["data"]
         assert answer.status_code == 200
@@ -230,9 +218,7 @@ class TestFlip:
         assert first == {**task, "completed": True, "updated_at": first["updated_at"]}
         assert second == {**task, "completed": False, "updated_at": second["updated_at"]}
 
-    async def test_many_at_once_are_that_many_and_each_has_a_stamp_of_its_own(
-        self, ada: httpx.AsyncClient
-    ) -> None:
+    async def test_many_at_once_are_that_many_and_each_has_a_stamp_of_its_own(self, ada: httpx.AsyncClient) -> None:
         task = await created(ada)
 
         answers = await asyncio.gather(*(ada.patch(f"/api/tasks/{task['id']}/complete") for _ in range(51)))

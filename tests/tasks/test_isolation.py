@@ -23,12 +23,10 @@ from app.tasks import queries
 from tests.conftest import token, visitor
 
 WHO = st.sampled_from(["ada", "bob"])
-TITLES = st.text(
-    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=20
-).filter(str.strip)
-DESCRIPTIONS = st.none() | st.text(
-    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20
+TITLES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=20).filter(
+    str.strip
 )
+DESCRIPTIONS = st.none() | st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 
 
 def machine(ask: Callable[..., httpx.Response]) -> type[RuleBasedStateMachine]:
@@ -46,9 +44,7 @@ def machine(ask: Callable[..., httpx.Response]) -> type[RuleBasedStateMachine]:
                 for task in ask(who, "GET", "/api/tasks").json()["data"]:
                     ask(who, "DELETE", f"/api/tasks/{task['id']}")
 
-        def expect(
-            self, who: str, task_id: int, answer: httpx.Response, status: int
-        ) -> dict[str, Any] | None:
+        def expect(self, who: str, task_id: int, answer: httpx.Response, status: int) -> dict[str, Any] | None:
             if task_id not in self.model[who]:
                 assert answer.status_code == 404
                 assert answer.json() == {"error": {"code": "NOT_FOUND", "message": "There is no such task."}}
@@ -58,9 +54,7 @@ def machine(ask: Callable[..., httpx.Response]) -> type[RuleBasedStateMachine]:
 
         @rule(target=ids, who=WHO, title=TITLES, description=DESCRIPTIONS)
         def create(self, who: str, title: str, description: str | None) -> int:
-            answer = ask(
-                who, "POST", "/api/tasks", {"title": title, "description": description, "user_id": "bob"}
-            )
+            answer = ask(who, "POST", "/api/tasks", {"title": title, "description": description, "user_id": "bob"})
             task = answer.json()["data"]
             assert (answer.status_code, task["user_id"], task["title"]) == (201, who, title.strip())
             assert all(task["id"] not in tasks for tasks in self.model.values())
@@ -99,17 +93,13 @@ def machine(ask: Callable[..., httpx.Response]) -> type[RuleBasedStateMachine]:
         @invariant()
         def each_sees_their_own_and_nothing_else(self) -> None:
             for who, tasks in self.model.items():
-                newest_first = sorted(
-                    tasks.values(), key=lambda task: (task["created_at"], task["id"]), reverse=True
-                )
+                newest_first = sorted(tasks.values(), key=lambda task: (task["created_at"], task["id"]), reverse=True)
                 assert ask(who, "GET", "/api/tasks").json() == {"data": newest_first}
 
     return TwoUsers
 
 
-FEW = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+FEW = settings(max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 async def walk(running: Litestar, how: settings) -> None:
@@ -117,17 +107,13 @@ async def walk(running: Litestar, how: settings) -> None:
     clients = {who: visitor(running, authorization=f"Bearer {token(who)}") for who in ("ada", "bob")}
 
     def ask(who: str, method: str, path: str, json: Any = None) -> httpx.Response:
-        return asyncio.run_coroutine_threadsafe(clients[who].request(method, path, json=json), loop).result(
-            30
-        )
+        return asyncio.run_coroutine_threadsafe(clients[who].request(method, path, json=json), loop).result(30)
 
     # Hypothesis drives from a thread; the application stays on the loop where its pool is.
     await asyncio.to_thread(run_state_machine_as_test, machine(ask), settings=how)
 
 
-async def test_neither_of_two_users_ever_sees_or_moves_the_others_tasks(
-    running: Litestar, clean: None
-) -> None:
+async def test_neither_of_two_users_ever_sees_or_moves_the_others_tasks(running: Litestar, clean: None) -> None:
     await walk(running, FEW)
 
 

@@ -146,9 +146,7 @@ def test_the_recorder_would_notice(sql: str) -> None:
 
 
 class TestFirstWrite:
-    async def test_a_token_without_email_or_name_still_makes_a_row(
-        self, running: Any, clean: None, sql: Any
-    ) -> None:
+    async def test_a_token_without_email_or_name_still_makes_a_row(self, running: Any, clean: None, sql: Any) -> None:
         from tests.conftest import token, visitor
 
         async with visitor(running, authorization=f"Bearer {token(7)}") as seven:
@@ -164,8 +162,7 @@ class TestFirstWrite:
         from tests.conftest import token, visitor
 
         people = [
-            visitor(running, authorization=f"Bearer {token(f'u{n}', email='same@example.com')}")
-            for n in range(8)
+            visitor(running, authorization=f"Bearer {token(f'u{n}', email='same@example.com')}") for n in range(8)
         ]
         answers = await asyncio.gather(*(each.post("/api/tasks", json={"title": "x"}) for each in people))
 
