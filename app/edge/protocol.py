@@ -25,7 +25,6 @@ class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with deadlines, sizes and one Host."""
 
     parser: Any  # uvicorn sets it to None in the end
-    _begun: int
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         """Start the clock: a connection that says nothing is not kept."""
@@ -52,14 +51,13 @@ class Protocol(HttpToolsProtocol):
         """Let the parser read, then look at where that leaves the message."""
         if self._refusal is not None:
             return
-        was_in_head, was_in_body = self._in_head, self._in_body
-        self._begun = 0
+        was_in_head, was_in_body, begun = self._in_head, self._in_body, self._begun
         super().data_received(data)
         if self._refusal is not None:
             return
         if self._in_head:
             # All of the data is of this head, unless another message ends in it.
-            self._head_bytes += len(data) if was_in_head or (not was_in_body and self._begun == 1) else 0
+            self._head_bytes += len(data) if was_in_head or (not was_in_body and self._begun == begun + 1) else 0
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HeadersTooLarge())
             elif not was_in_head:
