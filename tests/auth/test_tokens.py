@@ -174,7 +174,6 @@ HEADERS = {
     "a header that is not UTF-8": sealed(b'{"alg":"HS256","x":"\xff"}', CLAIMS),
     "a header with more behind it": sealed(b'{"alg":"HS256"}{}', CLAIMS),
     "brackets in the header": sealed(b"[" * 5000, CLAIMS),
-    "closed brackets in the header": sealed(b'{"alg":"HS256","x":' + b"[" * 2900 + b"]" * 2900 + b"}", CLAIMS),
     "objects in the header": sealed(b'{"x":' * 1150, CLAIMS),
     **{
         f"typ {typ!r}": headed(typ=typ)
@@ -229,7 +228,6 @@ PAYLOADS = {
     "a surrogate in UTF-8": paid(CLAIMS_TEXT.encode().replace(b"ada", b"ada\xed\xa0\x80")),
     "a compressed payload": headed(zip="DEF", crit=["zip"]),
     "brackets in the payload": paid(b"[" * 6000),
-    "closed brackets in a claim": claiming_text(f'{{"user_id":"ada","exp":LATER,"x":{"[" * 2900}{"]" * 2900}}}'),
     "objects in a claim": claiming_text('{"user_id":"ada","exp":LATER,"x":' + '{"x":' * 1100),
     "brackets for an id": claiming_text(f'{{"exp":LATER,"user_id":{"[" * 2900}{"]" * 2900}}}'),
     "a claim twice": claiming_text('{"user_id":"ada","user_id":"ada","exp":LATER}'),
@@ -330,6 +328,21 @@ async def test_a_bad_token_is_401_and_nothing_tells_what_was_wrong_with_it(runni
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
     assert answer.json() == {"error": {"code": "UNAUTHORIZED", "message": "This needs a valid bearer token."}}
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        sealed(b'{"alg":"HS256","x":' + b"[" * 2900 + b"]" * 2900 + b"}", CLAIMS),
+        claiming_text(f'{{"user_id":"ada","exp":LATER,"x":{"[" * 2900}{"]" * 2900}}}'),
+    ],
+    ids=["in the header", "in a claim"],
+)
+async def test_brackets_as_deep_as_a_token_is_long_are_read_or_refused(running: Litestar, token: bytes) -> None:
+    """How deep Python reads differs from version to version; that it copes does not."""
+    async with visitor(running) as client:
+        answer = await client.get("/api/tasks", headers=[(b"authorization", b"Bearer " + token)])
+    assert answer.status_code in (200, 401)
 
 
 def test_no_single_character_of_a_good_token_can_be_another() -> None:

@@ -134,6 +134,7 @@ async def test_options_that_is_no_preflight_needs_a_token_as_everything_does(
 
 async def test_the_admin_is_not_readable_from_the_frontends_origin(stranger: httpx.AsyncClient) -> None:
     assert cors(await stranger.get("/admin/public/meta/", headers={"origin": ORIGIN})) == {}
+    assert cors(await stranger.get("/administrator", headers={"origin": ORIGIN})) == CORS_HEADERS
     assert cors(await stranger.options("/admin/api/", headers={"origin": ORIGIN, **PREFLIGHT})) == {}
 
 
