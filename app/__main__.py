@@ -1,12 +1,12 @@
-"""What the `just` recipes call: `python -m app <command>`. Each prints its result on stdout, and nothing else."""
+"""What the `just` recipes call: `python -m app <command>`. What goes wrong is one line on stderr."""
 
 import argparse
 import asyncio
 import getpass
-import os
 import secrets
 import sys
 from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
 
 from app import settings
 from app.settings import ConfigurationError, Settings
@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.command(settings.current(), options)
     except ConfigurationError as error:
         raise SystemExit(f"{error}") from None
+    except (EOFError, KeyboardInterrupt):
+        raise SystemExit("Nothing was done.") from None
+    except OSError as error:
+        raise SystemExit(f"The database cannot be reached ({type(error).__name__}).") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,11 +73,16 @@ def _token(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _psql(chosen: Settings, _: argparse.Namespace) -> None:
-    from app import embedded
+    from app import embedded, pool
 
     if chosen.database_url is None:
         raise SystemExit(embedded.server(chosen.data_dir).psql())
-    os.execvp("psql", ["psql", chosen.database_url])  # noqa: S606, S607
+    parts = urlsplit(pool.without_foreign_options(chosen.database_url))
+    login, at, host = parts.netloc.rpartition("@")
+    user, _colon, password = login.partition(":")
+    # Whoever may list this machine's processes sees their arguments, but not their environment.
+    secret = {"PGPASSWORD": unquote(password)} if password else {}
+    raise SystemExit(embedded.psql(parts._replace(netloc=user + at + host).geturl(), **secret))
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
@@ -95,6 +104,8 @@ def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
         raise SystemExit(f"{error}") from None
     except asyncpg.UniqueViolationError:
         raise SystemExit("There is a login of that name already.") from None
+    except asyncpg.UndefinedTableError:
+        raise SystemExit("There are no tables yet: run `just migrate` first.") from None
     print(f"{username} can log in at /admin/ now.")
 
 

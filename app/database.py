@@ -120,16 +120,18 @@ class Database(PostgresEngine):
 
 async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
     """Try, and try again with growing pauses, for as long as it takes. Says once that it has to."""
-    for number, pause in enumerate(chain(SECONDS_BETWEEN_ATTEMPTS, repeat(1.0))):
+    pauses = chain(SECONDS_BETWEEN_ATTEMPTS, repeat(1.0))
+    told = False
+    while True:
         try:
             return await attempt()
         except Exception as error:
             # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
-            if number == 0:
+            if not told:
                 # Only the kind: the text of such an error may hold an address or a name.
                 logger.warning("Could not %s (%s); trying on.", what, type(error).__name__)
-        await asyncio.sleep(pause)
-    raise AssertionError("repeat() never ends")
+                told = True
+        await asyncio.sleep(next(pauses))
 
 
 def _look_at(query: "asyncio.Future[Any]") -> None:

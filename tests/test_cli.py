@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -95,3 +96,52 @@ def test_a_setting_that_is_no_good_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     assert str(ended.value) == "WORKERS is 'none', but must be a whole number from 1 to 64."
     monkeypatch.undo()
     settings.current.cache_clear()
+
+
+class TestPsql:
+    def test_it_opens_on_the_configured_database_and_hides_the_password(self, postgres: Callable[[str], str]) -> None:
+        url = postgres("postgres").replace("postgres@", "postgres:p%40ss@", 1)
+        script = "\\! echo password $PGPASSWORD\n\\! ps -o args= -p $PPID\nSELECT 6 * 7 AS answer;\n"
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "psql"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": f"{url}&pgbouncer=true"},
+            input=script,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "password p@ss" in done.stdout
+        assert "p%40ss" not in done.stdout
+        assert "42" in done.stdout
+
+
+class TestTrouble:
+    """One line, whatever is in the way."""
+
+    @pytest.mark.parametrize("command", ["migrate", "admin-user"])
+    def test_a_database_that_is_away(self, command: str) -> None:
+        done = run(command, "x@y", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+        assert (done.returncode, done.stderr) == (1, "The database cannot be reached (ConnectionRefusedError).\n")
+
+    def test_a_database_without_tables(self, new_database: Callable[[], str]) -> None:
+        done = run("admin-user", "grace", DATABASE_URL=new_database())
+        assert (done.returncode, done.stderr) == (1, "There are no tables yet: run `just migrate` first.\n")
+
+    def test_no_answer_to_a_question(self, database_url: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "admin-user"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (1, "Nothing was done.\n")
+
+
+def run(command: str, name: str, **env: str) -> subprocess.CompletedProcess[str]:
+    arguments = [command, name] if command == "admin-user" else [command]
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT, env={**os.environ, **env}, input="a long password\n", capture_output=True, text=True,
+    )  # fmt: skip

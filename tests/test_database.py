@@ -263,6 +263,8 @@ class TestTrouble:
             assert await number(database) == 50
 
             cut.set()
+            async with asyncio.timeout(TIMEOUT * 8):  # Piccolo's own are the driver's to give up
+                assert await refused(database.run_querystring(QueryString("SELECT 1"))) < TIMEOUT * 4
             for _ in range(2):
                 waited = await asyncio.gather(*(refused(database.fetch(ECHO, number=1)) for _ in range(5)))
                 assert max(waited) < TIMEOUT * 2

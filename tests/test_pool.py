@@ -127,9 +127,10 @@ class TestPool:
             async with it.acquire() as connection:
                 pid = connection.get_server_pid()
                 await connection.execute("SET application_name = 'kept'")
+                await connection.fetch("SELECT 'the last word'")
 
             last = await sql.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)
-            assert last == "SET application_name = 'kept'"
+            assert last == "SELECT 'the last word'"
             assert await it.fetchval("SHOW application_name") == "kept"
 
     async def test_the_server_ends_a_statement_in_time_even_if_we_do_not(self, database_url: str) -> None:
@@ -156,6 +157,13 @@ class TestPool:
             assert seconds <= waited < seconds + 0.15
             assert await it.fetchval("SELECT 1") == 1
 
+    async def test_a_statement_that_is_cancelled_at_any_moment_leaves_no_transaction_open(
+        self, database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        async with opened(database_url, pool_max=1) as it:
+            await cancel_at_every_moment(it, sql)
+            assert await it.fetchval("SELECT 1") == 1
+
     @pytest.mark.parametrize("way", [pool.connect, pool.open_pool])
     async def test_a_host_that_says_nothing_is_given_up_in_time(self, way: Callable[..., Any]) -> None:
         done = asyncio.Event()
@@ -172,6 +180,26 @@ class TestPool:
         assert time.monotonic() - began < 1
         done.set()
         server.close()
+
+
+async def cancel_at_every_moment(it: pool.Pool, sql: asyncpg.Connection) -> None:
+    """Cancel new statements after each number of the event loop's rounds, until the server is done with them.
+
+    In one round in fifty it has heard what to prepare, and has not been told yet to go on.
+    """
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    for n in range(300):
+        asked = asyncio.create_task(it.fetch(f"SELECT $1::int AS number_{n}", n))
+        for _ in range(n % 12):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        async with asyncio.timeout(2):
+            while await sql.fetchval(busy):
+                pass
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +282,7 @@ class TestPgBouncer:
             rows = await behind_pgbouncer.run_querystring(RateLimit.count().querystrings[0])
             return rows[0]["count"]
 
-        insert = QueryString("INSERT INTO rate_limits (email) VALUES ({})", "ada@example.com")
+        insert = QueryString("INSERT INTO rate_limits (email) VALUES ({})", "pooled@example.com")
         before = await count()
         async with behind_pgbouncer.transaction() as transaction:
             await behind_pgbouncer.run_querystring(insert)
@@ -263,7 +291,13 @@ class TestPgBouncer:
 
         assert await asyncio.gather(*(count() for _ in range(20))) == [before] * 20
 
-    async def test_requests_that_were_cancelled_leave_no_transaction_open(
+    async def test_a_statement_that_is_cancelled_at_any_moment_keeps_no_server_to_itself(
+        self, pgbouncer: Callable[[str], str], database_url: str, sql: asyncpg.Connection
+    ) -> None:
+        async with opened(pgbouncer(database_url), pool_max=1) as it:
+            await cancel_at_every_moment(it, sql)
+
+    async def test_after_many_that_were_cancelled_all_is_well(
         self, behind_pgbouncer: Database, sql: asyncpg.Connection
     ) -> None:
         moments = random.Random(6432)

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-from litestar.utils.path import normalize_path
 
 from app import logs
 from app.edge.headers import CORS, RawHeaders, common, request_id
@@ -96,7 +95,7 @@ class _Answer:
 
 
 def _is_admin(scope: HTTPScope) -> bool:
-    return f"{normalize_path(scope['path'])}/".startswith("/admin/")
+    return f"{scope['path']}/".startswith("/admin/")
 
 
 def _is_preflight(scope: HTTPScope) -> bool:

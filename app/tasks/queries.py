@@ -85,13 +85,17 @@ async def get_task(owner: Owner, task_id: int) -> Task:
 async def create_task(owner: Owner, content: TaskContent) -> Task:
     """Store a new task and return it. An owner whom the database has not seen yet is added first."""
     values = {"owner": owner.id, "title": content.title, "description": content.description}
-    for _ in range(3):
+    attempts_left = 4
+    while True:
+        attempts_left -= 1
         try:
             return _the_one(await database.fetch(CREATE, **values))
         except asyncpg.ForeignKeyViolationError:
-            # Twice, where another user took the same email in the same instant.
-            await database.fetch(ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
-    return _the_one(await database.fetch(CREATE, **values))
+            if not attempts_left:
+                raise
+        # Comes to nothing where another user takes the same email in the same instant. Then the next attempt
+        # sees that it is taken.
+        await database.fetch(ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
 
 
 async def replace_task(owner: Owner, task_id: int, content: TaskContent) -> Task:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ORIGIN, token
 
+LAST = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 NAMES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE"}
 AUTH = f"Authorization: Bearer {token('ada')}\r\n".encode()
 HOST = b"Host: x\r\n"
@@ -156,10 +157,19 @@ def test_a_client_that_has_said_all_and_closed_its_side_still_gets_its_answer(se
     assert Answer(received).status == 200
 
 
-def test_an_upgrade_is_not_ours_and_the_answer_is_the_last(service: Any) -> None:
-    head = b"GET /health/live HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    answer = Answer(talk(service.port, head))
-    assert (answer.status, answer.headers["connection"]) == (200, "close")
+@pytest.mark.parametrize("offer", [b"websocket", b"h2c", b"foo/2"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 13\r\n\r\n%b", b"Transfer-Encoding: chunked\r\n\r\nd\r\n%b\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_an_upgrade_that_is_offered_is_not_taken_and_the_message_is_read_as_it_is(
+    service: Any, offer: bytes, framing: bytes, pause: float
+) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Connection: Upgrade\r\nUpgrade: " + offer + b"\r\n"
+    body = framing % b'{"title":"x"}'
+    at = body.index(b"\r\n\r\n") + 6
+    raw = talk(service.port, head + body[:at], body[at:] + LAST, pause=pause)
+    assert re.findall(rb"HTTP/1.1 (\d+)", raw) == [b"201", b"200"]
 
 
 def test_expect_100_continue_is_answered_before_the_body_comes(service: Any) -> None:
@@ -180,6 +190,78 @@ def test_a_refused_body_is_thrown_away_up_to_a_limit(service: Any) -> None:
     raw = talk(service.port, head, *[b" " * 1_000_000] * 49)
     assert time.monotonic() - began < 4
     assert not raw or Answer(raw).status == 401
+
+
+def test_a_trailer_is_no_header_and_speaks_for_nobody(service: Any) -> None:
+    chunked = HOST + b"Connection: close\r\nX-Request-ID: real\r\nTransfer-Encoding: chunked\r\n"
+    trailers = b"X-Request-ID: false\r\nOrigin: " + ORIGIN.encode() + b"\r\nContent-Type: text/plain\r\n\r\n"
+    answer = Answer(talk(service.port, b"GET /api/tasks HTTP/1.1\r\n" + chunked + b"\r\n0\r\n" + AUTH + trailers))
+    assert (answer.status, answer.headers["x-request-id"]) == (401, "real")
+    assert "access-control-allow-origin" not in answer.headers
+
+    post = b"POST /api/tasks HTTP/1.1\r\n" + chunked + AUTH + b"\r\nd\r\n" + b'{"title":"x"}' + b"\r\n0\r\n"
+    assert Answer(talk(service.port, post + b"Authorization: Bearer x\r\n" + trailers)).status == 201
+
+
+def test_trailers_and_chunk_extensions_have_a_limit_too(service: Any) -> None:
+    post = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Transfer-Encoding: chunked\r\n\r\n"
+    for flood in (b"0\r\n" + b"X: y\r\n" * 50_000, b"0\r\nX: " + b"y" * 300_000, b"1;" + b"y" * 300_000):
+        raw = talk(service.port, post, *(flood[at : at + 16_384] for at in range(0, len(flood), 16_384)))
+        assert not raw or Answer(raw).status in (400, 431)
+    assert Answer(talk(service.port, LAST)).status == 200
+
+
+def test_a_body_in_chunks_of_one_byte_is_read(service: Any) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in b'{"title":"' + b"x" * 400 + b'"' + b" " * 50_000 + b"}")
+    assert Answer(talk(service.port, head, body + b"0\r\n\r\n")).status == 201
+
+
+BROKEN_BEHIND = {
+    "a chunk": b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a head": b"\0\0\0\r\n\r\n",
+    "a host": b"GET / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_BEHIND.values(), ids=BROKEN_BEHIND)
+@pytest.mark.parametrize("good", [1, 3])
+def test_what_is_broken_costs_none_of_the_messages_before_it_their_answer(
+    service: Any, broken: bytes, good: int
+) -> None:
+    body = b'{"title":"x"}'
+    post = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"X-Request-ID: good\r\nContent-Length: 13\r\n\r\n" + body
+    raw = talk(service.port, post * good + broken)
+    assert re.findall(rb"HTTP/1.1 (\d+)", raw) == [b"201"] * good
+    assert raw.count(b"x-request-id: good") == good
+
+
+@pytest.mark.parametrize("content_type", [b"", b"Content-Type: text/plain\r\n" + AUTH])
+def test_a_message_that_has_its_answer_gets_no_second_one(service: Any, content_type: bytes) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + content_type + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
+    raw = talk(service.port, head, b"zz\r\n", pause=0.3)
+    assert len(re.findall(rb"HTTP/1.1 (\d+)", raw)) == 1
+    assert Answer(raw).status in (401, 415)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1\r\nConnection: close", b"HTTP/1.0"])
+@pytest.mark.parametrize(("headers", "status"), [(b"", 401), (AUTH, 413)])
+def test_a_large_body_that_is_refused_is_heard_to_its_end_and_told_so(
+    service: Any, version: bytes, headers: bytes, status: int
+) -> None:
+    size = 10_000_000
+    head = b"POST /api/tasks " + version + b"\r\n" + HOST + headers + b"Content-Length: %d\r\n\r\n" % size
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(head + b" " * size)  # and only then listen
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert Answer(received).status == status
+
+
+def test_head_is_refused_without_a_body(service: Any) -> None:
+    answer = Answer(talk(service.port, b"HEAD /health/live HTTP/1.1\r\n\r\n"))
+    assert (answer.status, answer.body) == (400, b"")
 
 
 class TestDeadlines:
@@ -210,24 +292,32 @@ class TestDeadlines:
 
     async def test_a_head_has_5_s_a_body_10_and_nobody_else_waits(self, service: Any) -> None:
         post = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH
-        silent, half, dripping, second, stuck, chunk, early = await asyncio.gather(
+        live = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+        silent, blank, blanks, later, half, dripping, second, stuck, chunk, trailing, early = await asyncio.gather(
             self.slow(service.port),
+            self.slow(service.port, b"\r\n"),
+            self.slow(service.port, drip=b"\r\n"),
+            self.slow(service.port, live, b"\r\n", pause=1),
             self.slow(service.port, b"GET / HTTP/1.1\r\nHos"),
             self.slow(service.port, b"GET / HTTP/1.1\r\n" + HOST, drip=b"X: y\r\n"),
             self.slow(service.port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n", b"GET / HT", pause=1),
             self.slow(service.port, post + b"Content-Length: 100\r\n\r\n{"),
             self.slow(service.port, post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+            self.slow(service.port, post + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", drip=b"X: y\r\n"),
             self.slow(service.port, b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n{"),
         )
 
-        assert 4 < silent[0] < 8
-        assert silent[1] == b""
+        for lasted, received in (silent, blank, blanks):
+            assert 4 < lasted < 8
+            assert received == b""
+        assert 4 < later[0] < 9
+        assert Answer(later[1]).status == 200
         for lasted, received in (half, dripping):
             assert 4 < lasted < 8
             refused(received, 408)
         assert 5 < second[0] < 9
         assert re.findall(rb"HTTP/1.1 (\d+)", second[1]) == [b"200", b"408"]
-        for lasted, received in (stuck, chunk):
+        for lasted, received in (stuck, chunk, trailing):
             assert 9 < lasted < 13
             refused(received, 408)
         assert early[0] < 13

@@ -168,7 +168,7 @@ class TestWithoutItsDatabase:
         for path, headers in (("/health/ready", {}), ("/api/health", {}), ("/api/tasks", MINE)):
             began = time.monotonic()
             answer = httpx.get(f"{service.url}{path}", headers=headers)
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 2
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
             assert answer.headers["retry-after"] == "1"
         assert httpx.get(f"{service.url}/api/tasks").status_code == 401
@@ -262,8 +262,8 @@ def test_a_port_that_is_taken_stops_the_start(service: Any) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode != 0
-    assert "already in use" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr == f"PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
 
 
 def test_any_server_can_serve_the_application(serve: Callable[..., Any]) -> None:

@@ -179,3 +179,13 @@ class TestFirstWrite:
 
         assert (await ada.post("/api/tasks", json={"title": "after"})).status_code == 201
         assert [task["title"] for task in (await ada.get("/api/tasks")).json()["data"]] == ["after"]
+
+    async def test_a_user_whom_the_table_will_never_take_is_an_error_and_no_endless_loop(
+        self, ada: httpx.AsyncClient, sql: Any
+    ) -> None:
+        await sql.execute("""INSERT INTO "user" (id, name, email) VALUES ('another', 'Ada', 'another@example.com')""")
+        await sql.execute('CREATE UNIQUE INDEX only_one_of_a_name ON "user" (name)')
+        try:
+            assert (await ada.post("/api/tasks", json={"title": "x"})).status_code == 500
+        finally:
+            await sql.execute("DROP INDEX only_one_of_a_name")
