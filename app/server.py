@@ -70,7 +70,8 @@ def _listen(config: uvicorn.Config) -> Socket:
             dualstack_ipv6=config.host == "::" and has_dualstack_ipv6(),
         )
     except OSError as error:
-        raise SystemExit(f"PORT {config.port} on HOST {config.host} cannot be had ({error.strerror}).") from None
+        reason = f"{error.strerror}".partition(" (while ")[0]
+        raise SystemExit(f"PORT {config.port} on HOST {config.host} cannot be had ({reason}).") from None
     socket.set_inheritable(True)  # for the workers
     logger.info("Listening on port %d of %s.", config.port, config.host)
     return socket

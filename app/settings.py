@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from dotenv import dotenv_values
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).absolute().parent.parent
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's output, at least
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.conftest import ORIGIN, token
@@ -323,6 +324,20 @@ class TestDeadlines:
         assert early[0] < 13
         assert Answer(early[1]).status == 401
 
+    async def test_a_body_that_waits_because_we_do_not_read_has_all_the_time(
+        self, patient: Any, sql: asyncpg.Connection
+    ) -> None:
+        head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\nContent-Length: 13\r\n\r\n"
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE tasks")
+            reader, writer = await asyncio.open_connection("127.0.0.1", patient.port)
+            writer.write(b"GET /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"\r\n" + head + b'{"title"')
+            await asyncio.sleep(10.5)
+        writer.write(b':"x"}')
+        raw = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert re.findall(rb"HTTP/1.1 (\d+)", raw) == [b"200", b"201"]
+
     async def test_fifty_silent_sockets_are_in_nobodys_way(self, service: Any) -> None:
         crowd = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(50)]
         began = time.monotonic()
@@ -334,6 +349,12 @@ class TestDeadlines:
         assert time.monotonic() - began < 4
         for _, writer in crowd:
             writer.close()
+
+
+@pytest.fixture
+def patient(serve: Any) -> Any:
+    """A service that waits longer for its database than for its clients."""
+    return serve(env={"DATABASE_TIMEOUT": "20"})
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -33,11 +33,9 @@ def elsewhere() -> Iterator[Path]:
     # Not pytest's folder: each pytest that starts closes that to other users, and the database is one.
     parent = Path(tempfile.mkdtemp(prefix="tasks-tests-"))
     folder = parent / "tasks api"
-    ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("app", "piccolo_migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("piccolo_conf.py", "justfile"):
-        shutil.copy(ROOT / name, folder)
+    folder.mkdir()
+    for name in ("app", "piccolo_migrations", "piccolo_conf.py", "justfile"):
+        (folder / name).symlink_to(ROOT / name)
     yield folder
     shutil.rmtree(parent)
 
@@ -240,6 +238,17 @@ def test_a_migration_that_fails_leaves_the_service_unready_and_says_why(
     )
     assert done.returncode == 1
     assert "already exists" in done.stderr
+
+
+def test_it_starts_again_when_the_code_changes(serve: Callable[..., Any]) -> None:
+    service = serve(arguments=["--reload"])
+    (ROOT / "app/health.py").touch()
+    deadline = time.monotonic() + 20
+    while sum("Application startup complete" in line for line in service.log()) < 2:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.1)
+    service.wait("/health/ready")
+    assert service.stop(signal.SIGTERM) == 0
 
 
 def test_a_bad_value_stops_the_start_with_one_line() -> None:
