@@ -1,20 +1,22 @@
 """The Tasks API: every user's own tasks, over REST, kept in PostgreSQL.
 
-A request meets the files in this order, each of them once:
+A request meets the files in this order, and its answer goes back the same way:
 
     edge/protocol      bytes on a socket: deadlines, sizes, one Host
-    edge/ring          request id, headers of every answer, CORS, the log line
-    auth/middleware    Authorization header -> request.user      (auth/tokens reads the token)
-    tasks/controller   HTTP verb -> one query -> one envelope
+    edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
+    auth/middleware    Authorization header -> request.user          (auth/tokens reads the token)
+    bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
-    tasks/queries      the owner's rows and no others            (tables, database)
+    tasks/controller   HTTP verb -> one query -> one envelope
+    tasks/queries      the owner's rows and no others                (tables, statements, database)
     envelopes          {"data": ...}
 
 and whatever any of them raises becomes {"error": ...} in `errors`, the one place that does so.
 
-Around them: `main` puts the parts together, `settings` reads the environment, `database` keeps the
-connections, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows
-whether the tables are there, `admin`, `docs` and `health` are the other things served, `logs` is how
+Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment.
+`database` is the database as the rest sees it: `pool` makes its connections, `embedded` is the PostgreSQL that
+starts when no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells
+Piccolo's commands which tables are ours. `admin`, `docs` and `health` are the other things served, `logs` is how
 the service talks, and `__main__` is what the `just` recipes call.
 """
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 LOGINS, LOGIN_SECONDS = 10, 300  # so many from one address in that time
 BLOCK_SECONDS = 900  # for which an address that tries more is shut out
 HASHES_AT_ONCE = 2
-ONE_AT_A_TIME = asyncio.Lock()
+BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
 
 
@@ -132,7 +132,7 @@ async def _door(scope: Any, receive: Receive, send: Send) -> None:
     if not database.ready:
         raise Unavailable
     inwards, outwards = await _inwards(receive), _outwards(scope, send)
-    async with ONE_AT_A_TIME:
+    async with BUILDING:
         house = await asyncio.to_thread(_house)
     if scope["method"] not in SAFE_METHODS:
         scope["scheme"] = "http"  # over https Piccolo checks the sender too, by a list that it must be given

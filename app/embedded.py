@@ -219,10 +219,9 @@ def _let_through(path: Path) -> None:
 
 def _leave_by_atexit_on_signals() -> None:
     """SIGTERM and SIGHUP end a process without its atexit calls; where nobody else handles them, we do."""
-    if threading.current_thread() is not threading.main_thread():
-        return
+    may = threading.current_thread() is threading.main_thread()  # others must not, says Python
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
+        if may and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _exit)
 
 

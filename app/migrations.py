@@ -53,7 +53,7 @@ async def migrate(settings: Settings) -> str:
     try:
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
-            # The lock's own transaction must not keep seeing the table as it was before the wait.
+            # READ COMMITTED: this looks anew after the wait, and sees what somebody else migrated meanwhile.
             return await _forwards(settings) if await missing(connection) else ""
     finally:
         await connection.close(timeout=settings.database_timeout)

@@ -64,25 +64,18 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
-    """A folder in which a server was made already; nobody holds it between the tests."""
+    """A folder in which a server was made already, after making one had been given up halfway.
+
+    There are a space, a quote and a comma in its path. Nobody holds the server between the tests.
+    """
     with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder))
+        made = Path(folder, "it's mine, only")
+        (made / "postgres.xyz" / "base").mkdir(parents=True)
+        (made / "postgres.xyz" / "PG_VERSION").write_text("18\n")
+        server = EmbeddedPostgres(made)
         server.start()
         server.stop()
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def odd() -> Iterator[Path]:
-    """A folder with a space, a quote and a comma in its path, where making a server was given up halfway."""
-    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder, "it's mine, only")
-        (home / "postgres.xyz" / "base").mkdir(parents=True)
-        (home / "postgres.xyz" / "PG_VERSION").write_text("18\n")
-        server = EmbeddedPostgres(home)
-        server.start()
-        yield home
-        server.stop()
+        yield made
 
 
 @pytest.fixture
@@ -278,9 +271,9 @@ class TestManyProcesses:
 
 
 class TestMaking:
-    def test_what_is_half_made_is_never_used(self, odd: Path) -> None:
-        assert {path.name for path in (odd / "postgres.xyz").iterdir()} == {"base", "PG_VERSION"}
-        assert {path.name for path in odd.iterdir()} == {
+    def test_what_is_half_made_is_never_used(self, made: Path) -> None:
+        assert {path.name for path in (made / "postgres.xyz").iterdir()} == {"base", "PG_VERSION"}
+        assert {path.name for path in made.iterdir()} == {
             "postgres",
             "postgres.lock",
             "postgres.log",
@@ -288,9 +281,10 @@ class TestMaking:
             "postgres.xyz",
         }
 
-    def test_a_path_may_hold_a_space_a_quote_and_a_comma(self, odd: Path) -> None:
-        arguments = {"host": str(odd / "postgres"), "user": "postgres", "database": "postgres"}
-        assert ask(arguments, "SELECT 1") == [(1,)]
+    def test_a_path_may_hold_a_space_a_quote_and_a_comma(self, server: EmbeddedPostgres, made: Path) -> None:
+        assert made.name == "it's mine, only"
+        assert ask(server.start(), "SELECT 1") == [(1,)]
+        assert answers(made)
 
     def test_where_the_disk_is_full_nothing_is_left_behind_and_the_log_tells_why(self, home: Path) -> None:
         server = EmbeddedPostgres(home)

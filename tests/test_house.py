@@ -154,3 +154,17 @@ def test_env_example_shows_every_variable_that_is_read() -> None:
     names = set(re.findall(r'"([A-Z_]{4,})"', (ROOT / "app/settings.py").read_text()))
     shown = set(re.findall(r"^#? ?([A-Z_]{4,})=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert names == shown
+
+
+def test_the_map_names_every_module() -> None:
+    text = app.__doc__ or ""
+    missing = [name for name in modules() if name.partition(".")[2].replace(".", "/") not in text]
+    assert missing == []
+
+
+def test_the_readmes_commands_are_the_ones_that_are_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = readme.split("```")[1]
+    assert block == "sh\npython3 -m pip install -qq -t .tools -r requirements-tools.txt && .tools/bin/just serve\n"
+    assert len(re.findall(r"^python3 -m pip install .*/just test$", readme, re.MULTILINE)) == 1
+    assert "@@" not in readme

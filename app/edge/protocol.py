@@ -172,19 +172,17 @@ class Protocol(HttpToolsProtocol):
         if self._in_body and self.cycle.response_complete:
             self._hang_up()  # it has its answer already
             return
+        half_said = self._in_body and self.cycle.response_started
         if self._in_body:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            if self.cycle.response_started:
-                self.transport.close()
-                return
-        if not self.transport.is_closing():
+        if not half_said and not self.transport.is_closing():
             identifier = request_id(self.headers or [])
             self.transport.write(self._answer(failure, identifier))
-            self._hang_up()
             told = logs.request_id.set(identifier)
             logs.request_served("-", None, failure.status, 0, None)
             logs.request_id.reset(told)
+        self._hang_up()
 
     def _hang_up(self) -> None:
         """Say that nothing more will come, and close a little later.
@@ -192,7 +190,8 @@ class Protocol(HttpToolsProtocol):
         To close at once, with bytes unread, resets the connection, and the client loses the answer.
         """
         self._refusal = self._refusal or BadRequest()  # from now on, what comes is thrown away
-        self.transport.write_eof()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
         self._clear_deadline()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

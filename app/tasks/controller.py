@@ -89,7 +89,7 @@ class TaskController(Controller):
     @patch(
         "/{task_id:str}/complete",
         operation_id="flipTask",
-        summary="Turn a task's `completed` round",
+        summary="Toggle a task's completed",
         responses=failures(401, 404, 422, 503),
     )
     async def flip(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
