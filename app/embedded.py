@@ -142,8 +142,7 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         # Where the socket lies is told at each start: the folder may have been moved since the last one.
-        # PostgreSQL reads a list of folders there, in which one with a comma needs quotes.
-        options = shlex.join(["-k", f'"{self._socket_dir()}"'])
+        options = shlex.join(["-k", str(self._socket_dir())])
         where = (f"--pgdata={self.cluster}", f"--log={self._log()}")
         self._run("pg_ctl", "start", "--wait", *where, f"--options={options}")
 
@@ -156,8 +155,8 @@ class EmbeddedPostgres:
         return True
 
     def _socket_dir(self) -> Path:
-        """The cluster itself, unless its path is longer than a socket's may be."""
-        if len(os.fsencode(self.cluster)) <= LONGEST_SOCKET_DIR:
+        """The cluster itself, unless its path is longer than a socket's may be, or reads like a list of hosts."""
+        if len(os.fsencode(self.cluster)) <= LONGEST_SOCKET_DIR and "," not in str(self.cluster):
             return self.cluster
         name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:16]
         place = Path(tempfile.gettempdir()) / f"tasks-api-{os.geteuid()}-{name}"

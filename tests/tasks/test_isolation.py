@@ -99,7 +99,7 @@ def machine(ask: Callable[..., httpx.Response]) -> type[RuleBasedStateMachine]:
     return TwoUsers
 
 
-FEW = settings(max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 async def walk(running: Litestar, how: settings) -> None:
