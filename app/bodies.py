@@ -62,14 +62,21 @@ def decode(body: bytes, kind: Any) -> Any:
         raise NotJSON from error
 
 
-def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: refuse a body for what its headers say. Raises UnsupportedMediaType, PayloadTooLarge."""
+def check_body(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: refuse what no body may be, also where none is read. Raises UnsupportedMediaType, PayloadTooLarge."""
     headers = connection.headers
-    if "content-encoding" in headers or not all(map(_is_json, headers.getall("content-type", []))):
-        raise UnsupportedMediaType
     length = headers.get("content-length", "0")
+    if "content-encoding" in headers and (length != "0" or "transfer-encoding" in headers):
+        raise UnsupportedMediaType
     if length.isdecimal() and int(length) > MAX_BODY_BYTES:
         raise PayloadTooLarge
+
+
+def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: refuse a body for what its headers say. Raises UnsupportedMediaType, PayloadTooLarge."""
+    if not all(map(_is_json, connection.headers.getall("content-type", []))):
+        raise UnsupportedMediaType
+    check_body(connection, handler)
 
 
 def _is_json(content_type: str) -> bool:

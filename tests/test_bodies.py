@@ -87,6 +87,26 @@ async def test_a_compressed_body_is_415(ada: httpx.AsyncClient, encoding: str) -
     assert (answer.status_code, answer.json()) == (415, NOT_OUR_TYPE)
 
 
+NOT_READ = [
+    ("GET", "/api/tasks"),
+    ("GET", "/api/tasks/1"),
+    ("DELETE", "/api/tasks/1"),
+    ("PATCH", "/api/tasks/1/complete"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), NOT_READ)
+async def test_a_body_that_nobody_reads_has_to_be_plain_and_small_all_the_same(
+    ada: httpx.AsyncClient, method: str, path: str
+) -> None:
+    compressed = await ada.request(method, path, content=b"x", headers={"content-encoding": "gzip"})
+    assert (compressed.status_code, compressed.json()) == (415, NOT_OUR_TYPE)
+    large = await ada.request(method, path, content=b" " * (MAX_BODY_BYTES + 1))
+    assert (large.status_code, large.json()) == (413, TOO_LARGE)
+    small = await ada.request(method, path, content=b"x", headers={"content-type": "text/plain"})
+    assert small.status_code in (200, 404)
+
+
 async def test_two_content_types_are_read_if_both_are_json(ada: httpx.AsyncClient) -> None:
     for second, status in ((b"application/json", 201), (b"text/plain", 415)):
         headers = [(b"content-type", b"application/json"), (b"content-type", second)]

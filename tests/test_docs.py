@@ -199,6 +199,9 @@ class TestTruth:
         for body in bodies:
             await go("post", tasks, **body)
             await go("put", task, **body)
+        for method, path in [("get", tasks), ("get", task), ("patch", flip), ("delete", task)]:
+            await go(method, path, content=b"x", headers={"content-encoding": "gzip"})
+            await go(method, path, content=b"x" * (MAX_BODY_BYTES + 1))
         for method, path in [*known, ("delete", task)]:
             await go(method, path, json={"title": "Buy oats"} if method == "put" else None)
         for method, path in [("post", tasks), *known, ("delete", task)]:

@@ -10,7 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from app.auth.middleware import CurrentUser, current_user
-from app.bodies import check_body_headers
+from app.bodies import check_body, check_body_headers
 from app.docs import failures
 from app.errors import Invalid, TaskNotFound
 from app.tasks import queries
@@ -38,7 +38,13 @@ class TaskController(Controller):
     dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
 
-    @get("/", operation_id="listTasks", summary="List my tasks", responses=failures(401, 503))
+    @get(
+        "/",
+        guards=[check_body],
+        operation_id="listTasks",
+        summary="List my tasks",
+        responses=failures(401, 413, 415, 503),
+    )
     async def list(self, user: CurrentUser) -> TaskListData:
         """All of them, newest first; of two created at the same moment, the one with the higher id first."""
         return TaskListData(await queries.list_tasks(user))
@@ -57,9 +63,10 @@ class TaskController(Controller):
 
     @get(
         "/{task_id:str}",
+        guards=[check_body],
         operation_id="getTask",
         summary="Read a task",
-        responses=failures(401, 404, 422, 503),
+        responses=failures(401, 404, 413, 415, 422, 503),
     )
     async def read(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
         """Somebody else's task is not found, as one that never was."""
@@ -78,9 +85,10 @@ class TaskController(Controller):
 
     @delete(
         "/{task_id:str}",
+        guards=[check_body],
         operation_id="deleteTask",
         summary="Delete a task",
-        responses=failures(401, 404, 422, 503),
+        responses=failures(401, 404, 413, 415, 422, 503),
     )
     async def remove(self, user: CurrentUser, task_id: FromPath[int]) -> None:
         """For good."""
@@ -88,9 +96,10 @@ class TaskController(Controller):
 
     @patch(
         "/{task_id:str}/complete",
+        guards=[check_body],
         operation_id="flipTask",
         summary="Toggle a task's completed",
-        responses=failures(401, 404, 422, 503),
+        responses=failures(401, 404, 413, 415, 422, 503),
     )
     async def flip(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
         """Takes no body. Two of these at once are two flips."""
