@@ -15,7 +15,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
-from app import migrations, pool, settings
+from app import embedded, migrations, pool, settings
 from app.errors import Unavailable
 from app.statements import Statement
 
@@ -41,6 +41,8 @@ class Database(PostgresEngine):
         self.ready = False
         self._timeout = 5.0
         self._opening: asyncio.Task[None] | None = None
+        self._ours: embedded.EmbeddedPostgres | None = None
+        self._reviving: asyncio.Task[None] | None = None
 
     async def check_version(self) -> None:
         """Leave the server alone until somebody asks for something."""
@@ -99,10 +101,21 @@ class Database(PostgresEngine):
         return True
 
     async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        async with self.pool.acquire() as connection:
-            return await connection.fetch(sql, *arguments)
+        try:
+            async with self.pool.acquire() as connection:
+                return await connection.fetch(sql, *arguments)
+        except OSError:
+            self._revive()
+            raise
+
+    def _revive(self) -> None:
+        """See to a server of our own that cannot be reached, behind the request that found out."""
+        if self._ours and (self._reviving is None or self._reviving.done()):
+            self._reviving = asyncio.create_task(asyncio.to_thread(self._ours.revive))
+            self._reviving.add_done_callback(_look_at)
 
     async def _open(self, chosen: settings.Settings) -> None:
+        self._ours = embedded.server(chosen.data_dir) if chosen.database_url is None else None
         self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "connect to the database")
         told = False
         while missing := await _until_it_works(self._missing_migrations, "read the list of migrations"):

@@ -90,6 +90,12 @@ class EmbeddedPostgres:
             host = str(self._socket_dir())
             return {"host": host, "port": PORT, "user": "postgres", "database": "postgres"}
 
+    def revive(self) -> None:
+        """Start it again where it has died under us. Raises subprocess.CalledProcessError where that fails."""
+        with self._in_this_process, self._one_at_a_time:
+            if self._holding and not self._is_running():
+                self._launch()
+
     def stop(self) -> None:
         """Leave; the last process to leave stops the server. Harmless where it was never started."""
         with self._in_this_process:

@@ -62,6 +62,14 @@ def postgres_on(port: int, folder: Path) -> Iterator[None]:
     made._run("pg_ctl", "stop", "--wait", "--mode=fast", where)
 
 
+def has_one_server(folder: Path) -> bool:
+    """Whether one runs there. A child that it has just forked looks like another, for a moment."""
+    deadline = time.monotonic() + 5
+    while (found := len(postgres_processes(folder))) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found == 1
+
+
 def command(folder: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "JWT_SECRET")}
     return subprocess.run(
@@ -89,7 +97,7 @@ class TestWithItsOwnDatabase:
         answer = httpx.post(f"{service.url}/api/tasks", json={"title": "kept"}, headers=headers)
         assert answer.status_code == 201
         assert (elsewhere / ".data/jwt_secret").stat().st_mode & 0o777 == 0o600
-        assert len(postgres_processes(elsewhere)) == 1
+        assert has_one_server(elsewhere)
 
         assert service.stop(signal.SIGTERM) == 0
         assert postgres_processes(elsewhere) == []
@@ -103,6 +111,22 @@ class TestWithItsOwnDatabase:
         assert [task["title"] for task in tasks] == ["kept"]
 
         assert service.stop(signal.SIGINT) == 0
+        assert postgres_processes(elsewhere) == []
+
+    def test_it_is_started_again_when_it_dies(self, serve: Callable[..., Any], elsewhere: Path) -> None:
+        service = serve(env=alone(), cwd=elsewhere)
+        os.kill(int((elsewhere / ".data/postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        seen = set()
+        while (status := httpx.get(f"{service.url}/health/ready").status_code) != 200 or 503 not in seen:
+            seen.add(status)
+            assert time.monotonic() < deadline, service.log()
+            time.sleep(0.05)
+
+        headers = {"authorization": f"Bearer {command(elsewhere, 'token', 'ada').stdout.strip()}"}
+        tasks = httpx.get(f"{service.url}/api/tasks", headers=headers).json()["data"]
+        assert [task["title"] for task in tasks] == ["kept"]
+        assert service.stop(signal.SIGTERM) == 0
         assert postgres_processes(elsewhere) == []
 
     def test_a_terminal_that_closes_takes_the_database_along_too(
@@ -123,7 +147,7 @@ class TestWithItsOwnDatabase:
         while sum("Started server process" in line for line in service.log()) < 3:
             assert time.monotonic() < deadline, "the worker was not replaced"
             time.sleep(0.1)
-        assert len(postgres_processes(elsewhere)) == 1
+        assert has_one_server(elsewhere)
 
         assert service.stop(signal.SIGTERM) == 0
         assert postgres_processes(elsewhere) == []
