@@ -294,7 +294,7 @@ class TestCancelling:
         self, opened: Open, database_url: str, sql: asyncpg.Connection
     ) -> None:
         moments = random.Random(1)
-        # Without TLS: asyncpg complains to the event loop where somebody gives up while it is agreed on.
+        # Without TLS, as in `wire`.
         database = await opened(f"{named(database_url)}&sslmode=disable", pool_max=5, database_timeout=5)
 
         async def give_up(statement: Statement, **values: Any) -> bool:
@@ -471,7 +471,8 @@ async def wire(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
     server = await asyncio.start_server(connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     who = behind.netloc.rpartition("@")[0]
-    yield f"postgresql://{who}@127.0.0.1:{port}{behind.path}", cut
+    # Without TLS: asyncpg complains to the event loop where somebody gives up while it is agreed on.
+    yield f"postgresql://{who}@127.0.0.1:{port}{behind.path}?sslmode=disable", cut
     server.close()
     for task in tasks:
         task.cancel()
