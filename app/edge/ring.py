@@ -42,7 +42,7 @@ class Ring:
         # A copy: the server still has to know that it was HEAD.
         inner: Any = {**scope, "method": ASKED_INSTEAD.get(method, method)}
         try:
-            if method == "OPTIONS" and _is_preflight(scope):
+            if _is_preflight(scope):
                 await answer.give(204, self.cors.preflight(headers) if not _is_admin(scope) else [])
             else:
                 await self.app(inner, receive, answer.send)
@@ -100,5 +100,6 @@ def _is_admin(scope: HTTPScope) -> bool:
 
 def _is_preflight(scope: HTTPScope) -> bool:
     """Fetch, section 4.8: a browser asks OPTIONS, with its origin and the method it has in mind."""
-    names = {name for name, _ in scope["headers"]}
-    return scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+    if scope["method"] != "OPTIONS":
+        return False
+    return {b"origin", b"access-control-request-method"} <= {name for name, _ in scope["headers"]}
