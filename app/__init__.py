@@ -4,20 +4,33 @@ A request meets the files in this order, and its answer goes back the same way:
 
     edge/protocol      bytes on a socket: deadlines, sizes, one Host
     edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
-    auth/middleware    Authorization header -> request.user          (auth/tokens reads the token)
+    auth/middleware    Authorization header -> request.user
+    auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the
+                       database (auth/queries, auth/opaque)
     bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
     tasks/controller   HTTP verb -> one query -> one envelope
     tasks/queries      the owner's rows and no others                (tables, statements, database)
     envelopes          {"data": ...}
 
-and whatever any of them raises becomes {"error": ...} in `errors`, the one place that does so.
+and whatever any of them raises (`failures`) becomes {"error": ...} in `errors`, the one place that does so.
 
-Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment.
+For people without an auth server there is another room beside tasks/:
+
+    accounts/controller        sign up, log in, refresh, log out, leave
+    accounts/access            look at one's logins and personal access tokens, and end them
+    accounts/proof             is it really them? (accounts/passwords, accounts/limits)
+    accounts/logins, accounts/personal_tokens, accounts/queries    what the database is asked
+    accounts/structs, accounts/emails                              what came in, validated; what goes out
+
+`owners` adds the row of a user whom only a token has named so far.
+
+Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment, with
+`variables` for the single value and `issuers` for those whose tokens are believed.
 `database` is the database as the rest sees it: `pool` makes its connections, `embedded` is the PostgreSQL that
 starts when no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells
-Piccolo's commands which tables are ours. `admin`, `docs` and `health` are the other things served, `logs` is how
-the service talks, and `__main__` is what the `just` recipes call.
+Piccolo's commands which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things
+served, `logs` is how the service talks, and `__main__` is what the `just` recipes call.
 """
 
 __version__ = "0.1.0"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from app import settings
-from app.settings import ConfigurationError, Settings
+from app.settings import Settings
+from app.variables import ConfigurationError
 
 TOKEN_SECONDS = 24 * 60 * 60
 
@@ -69,7 +70,9 @@ def _token(chosen: Settings, options: argparse.Namespace) -> None:
 
     if not options.user.strip() or len(options.user) > tokens.MAX_ID_CHARACTERS:
         raise SystemExit(f"A user id has 1 to {tokens.MAX_ID_CHARACTERS} characters and is not blank.")
-    print(tokens.mint(tokens.User(id=options.user), chosen.jwt_secret, TOKEN_SECONDS))
+    if not chosen.jwt_secrets:
+        raise SystemExit("JWT_SECRET is not set, so there is nothing to sign a token with.")
+    print(tokens.mint(tokens.User(id=options.user), chosen.jwt_secrets[0], TOKEN_SECONDS))
 
 
 def _psql(chosen: Settings, _: argparse.Namespace) -> None:

@@ -26,8 +26,7 @@ from piccolo.table import Table
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode
 from app.database import database
 from app.docs import ONE_DAY, POLICY
-from app.envelopes import Error
-from app.errors import Failure, Invalid, MethodNotAllowed, PayloadTooLarge, Unavailable
+from app.failures import Forbidden, Invalid, MethodNotAllowed, PayloadTooLarge, TooManyRequests, Unavailable
 from app.tables import RateLimit, Task, User
 
 logger = logging.getLogger(__name__)
@@ -35,37 +34,9 @@ logger = logging.getLogger(__name__)
 LOGINS, LOGIN_SECONDS = 10, 300  # so many from one address in that time
 BLOCK_SECONDS = 900  # for which an address that tries more is shut out
 HASHES_AT_ONCE = 2
+TOO_MANY = "Too many logins from this address. Try again later."
 BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
-
-
-class NotFromHere(Failure):
-    """Another site's page sent this, with the cookies of whoever looks at it."""
-
-    status = 403
-    code = "FORBIDDEN"
-    message = "The admin takes requests from its own pages alone."
-
-
-class TooManyLogins(Failure):
-    """RFC 6585, section 4."""
-
-    status = 429
-    code = "RATE_LIMIT_EXCEEDED"
-    message = "Too many logins from this address. Try again later."
-
-    def __init__(self, seconds: int) -> None:
-        """Take how long to wait."""
-        super().__init__()
-        self.seconds = seconds
-
-    def headers(self) -> dict[str, str]:
-        """Say when to try again."""
-        return {"retry-after": str(self.seconds)}
-
-    def error(self) -> Error:
-        """Say it in the body too."""
-        return Error(self.code, self.message, retry_after=self.seconds)
 
 
 class Staff(BaseUser, tablename="piccolo_user", db=database):
@@ -114,14 +85,14 @@ def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
 
 
 def check_sender(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: a page of another origin may not change anything here. Raises NotFromHere.
+    """Guard: a page of another origin may not change anything here. Raises Forbidden.
 
     A browser tells whose page it is (Fetch, section 3.2), and what is no browser holds nobody else's cookies.
     """
     headers = connection.headers
     is_safe = connection.scope.get("method") in SAFE_METHODS
     if not is_safe and "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host"):
-        raise NotFromHere
+        raise Forbidden("The admin takes requests from its own pages alone.")
 
 
 async def _door(scope: Any, receive: Receive, send: Send) -> None:
@@ -213,7 +184,7 @@ def _house() -> Any:
                 super().increment(identifier)
             except RateLimitError:
                 left = self.blocked[identifier] + BLOCK_SECONDS - time.time()
-                raise TooManyLogins(math.ceil(left)) from None
+                raise TooManyRequests(math.ceil(left), TOO_MANY) from None
 
     def table(kind: type[Table], shown: list[Any], newest: Column, fixed: list[Any]) -> TableConfig:
         def changes(row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:

@@ -11,18 +11,19 @@ from typing import Any
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.exceptions import InternalServerException
-from litestar.handlers import BaseRouteHandler
+from litestar.exceptions import ClientException, InternalServerException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from app.errors import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from app.failures import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
 
 JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
+OTHER_ERROR = re.compile(r".* - at `\$\.(?P<field>\w+)`")
 TYPE_ERROR = re.compile(r"Expected `(?P<expected>[^`]+)`, got `[^`]+` - at `\$\.(?P<field>[^`]+)`")
 MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
-IN_WORDS = {"str": "a string", "str | null": "a string or null"}
+IN_WORDS = {"str": "a string", "str | null": "a string or null", "datetime | null": "a time (RFC 3339) or null"}
 
 
 class JSONRequest(Request[Any, Any, Any]):
@@ -39,6 +40,10 @@ class JSONRequest(Request[Any, Any, Any]):
             body = await super().body()
         except InternalServerException as error:
             raise RequestTimeout from error  # Litestar's word for a client that has left
+        except ClientException as error:
+            if error.status_code == PayloadTooLarge.status:
+                raise PayloadTooLarge(_limit(self.route_handler)) from error
+            raise
         if not body:
             raise BadRequest
         return body
@@ -57,14 +62,15 @@ def decode(body: bytes, kind: Any) -> Any:
         raise NotJSON from error
 
 
-def check_body(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+def check_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: refuse what no body may be, also where none is read. Raises UnsupportedMediaType, PayloadTooLarge."""
     headers = connection.headers
     length = headers.get("content-length", "0")
     if "content-encoding" in headers and (length != "0" or "transfer-encoding" in headers):
         raise UnsupportedMediaType
-    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-        raise PayloadTooLarge
+    limit = _limit(handler)
+    if length.isdecimal() and int(length) > limit:
+        raise PayloadTooLarge(limit)
 
 
 def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -72,6 +78,12 @@ def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if not all(map(_is_json, connection.headers.getall("content-type", []))):
         raise UnsupportedMediaType
     check_body(connection, handler)
+
+
+def _limit(handler: BaseRouteHandler) -> int:
+    """The bytes that a handler takes: its controller's, or the application's."""
+    own = handler.resolve_request_max_body_size() if isinstance(handler, HTTPRouteHandler) else None
+    return own or MAX_BODY_BYTES
 
 
 def _is_json(content_type: str) -> bool:
@@ -83,8 +95,14 @@ def _is_json(content_type: str) -> bool:
 def _refusal(complaint: str) -> Invalid:
     """Say what msgspec says as a sentence for people, beside the field it is about."""
     if match := MISSING.match(complaint):
-        return Invalid(match["field"], f"{match['field'].capitalize()} is required")
+        return Invalid(match["field"], f"{_words(match['field'])} is required")
     if match := TYPE_ERROR.match(complaint):
         expected = IN_WORDS.get(match["expected"], match["expected"])
-        return Invalid(match["field"], f"{match['field'].capitalize()} must be {expected}")
+        return Invalid(match["field"], f"{_words(match['field'])} must be {expected}")
+    if match := OTHER_ERROR.fullmatch(complaint):
+        return Invalid(match["field"], f"{_words(match['field'])} is not a value that it may have")
     return Invalid("body", "The body must be a JSON object")
+
+
+def _words(field: str) -> str:
+    return field.replace("_", " ").capitalize()

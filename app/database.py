@@ -16,7 +16,7 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from app import embedded, migrations, pool, settings
-from app.errors import Unavailable
+from app.failures import Unavailable
 from app.statements import Statement
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,20 @@
-"""What every answer is wrapped in: `{"data": ...}` or `{"error": ...}`."""
+"""What every answer is wrapped in: `{"data": ...}` or `{"error": ...}`; and how all of them tell a time."""
 
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+
+Stamp = Annotated[
+    str,
+    msgspec.Meta(
+        description="RFC 3339, in UTC and to the millisecond: what JavaScript's `toISOString` writes.",
+        examples=["2026-11-21T09:30:00.125Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
 class Data(msgspec.Struct, Generic[T], frozen=True):

@@ -7,9 +7,9 @@ from litestar import get
 
 from app import __version__
 from app.database import database
-from app.docs import failures
 from app.envelopes import Data
-from app.errors import Unavailable
+from app.failures import Unavailable
+from app.openapi import failures
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -8,7 +8,10 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from app import docs, embedded, health, settings
+from app.accounts.access import AccessController
+from app.accounts.controller import AccountController
 from app.admin import admin
+from app.auth.authenticator import Authenticator
 from app.auth.middleware import JWTAuthMiddleware
 from app.bodies import MAX_BODY_BYTES, JSONRequest
 from app.database import database
@@ -18,34 +21,41 @@ from app.errors import respond
 from app.settings import Settings
 from app.tasks.controller import TaskController
 
-DOCUMENTED = (TaskController, health.service, health.live, health.ready, health.healthy)
+ALWAYS = (TaskController, health.service, health.live, health.ready, health.healthy)
+ACCOUNTS = (AccountController, AccessController)
 
 
 def create_app(chosen: Settings | None = None) -> Litestar:
     """Return the service as one ASGI application. Raises ConfigurationError where the environment is no good."""
     config = chosen or settings.current()
+    authenticator = Authenticator(config)
+    documented = (*ALWAYS, *ACCOUNTS) if config.accounts else ALWAYS
     app = Litestar(
-        [*DOCUMENTED, docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
+        [*documented, docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
         exception_handlers={Exception: respond},
-        lifespan=[_connections(config)],
+        lifespan=[_connections(config, authenticator)],
         logging_config=None,
         openapi_config=None,
         request_class=JSONRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"documented": DOCUMENTED}),
+        state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
     )
-    guarded = JWTAuthMiddleware(app.asgi_handler, config.jwt_secret)
-    app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.jwt_secret)
+    guarded = JWTAuthMiddleware(app.asgi_handler, authenticator, accounts=config.accounts)
+    app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.log_key)
     return app
 
 
-def _connections(config: Settings) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _connections(
+    config: Settings, authenticator: Authenticator
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncGenerator[None]:
         await database.open(config)
+        authenticator.open()
         try:
             yield
         finally:
+            await authenticator.close()
             await database.close()
             if config.database_url is None:
                 await asyncio.to_thread(embedded.server(config.data_dir).stop)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import secrets
 import sys
 from importlib import resources
 from pathlib import Path
@@ -62,8 +63,8 @@ async def migrate(settings: Settings) -> str:
 async def _forwards(settings: Settings) -> str:
     """Let Piccolo migrate in a process of its own: its queries have no timeout there, and it prints."""
     command = (sys.executable, "-m", "piccolo.main", "migrations", "forwards", "all")
-    # The same database, whatever the environment says by now.
-    chosen = {"DATABASE_URL": settings.database_url or "", "JWT_SECRET": settings.jwt_secret}
+    # The same database, whatever the environment says by now; and a secret, because there has to be one.
+    chosen = {"DATABASE_URL": settings.database_url or "", "JWT_SECRET": secrets.token_hex(32)}
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,

@@ -1,9 +1,13 @@
 """SQL that Piccolo compiles once, when a module is imported. Requests only bind their values."""
 
+from collections.abc import Container
 from typing import Any
 
+import msgspec
 from piccolo.query.base import Query
 from piccolo.querystring import QueryString
+
+STAMP = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""  # as JavaScript's toISOString
 
 
 class Param:
@@ -25,3 +29,9 @@ class Statement:
     def bind(self, values: dict[str, Any]) -> list[Any]:
         """Return the arguments in the order in which the SQL numbers them."""
         return [values[each.name] if isinstance(each, Param) else each for each in self._arguments]
+
+
+def columns_of(struct: type[msgspec.Struct], without: Container[str] = ()) -> QueryString:
+    """Return the columns that a struct's fields name, in their order; stamps as the text they are on the wire."""
+    names = [name for name in struct.__struct_fields__ if name not in without]
+    return QueryString(", ".join(STAMP.format(f'"{name}"') if name.endswith("_at") else f'"{name}"' for name in names))

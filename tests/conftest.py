@@ -20,7 +20,7 @@ import jwt
 import pytest
 from litestar import Litestar
 
-SECRET = "a secret for tests alone, of more than 32 bytes"
+SECRET = "a secret for tests alone: of more than 32 bytes"
 ORIGIN = "http://localhost:3000"
 
 # Before anything of the service is imported: its processes, ours included, take their settings from here,

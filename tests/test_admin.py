@@ -265,7 +265,7 @@ class TestLogin:
         assert told(await change("wrong", "another one")) == (422, {"detail": "Incorrect password."})
         assert (await change(PASSWORD, "short")).status_code == 422
         assert told(await change(PASSWORD, "x" * 129)) == NOT_TAKEN
-        assert told(await change(PASSWORD, [1] * 9)) == refused("new_password", "New_password must be a string")
+        assert told(await change(PASSWORD, [1] * 9)) == refused("new_password", "New password must be a string")
         assert (await change(PASSWORD, "another one")).status_code == 303
         assert told(await desk.get("/admin/api/user/")) == NO_ENTRY
         assert (await desk.log_in("joan", PASSWORD)).status_code == 401

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.bodies import MAX_BODY_BYTES, decode
-from app.errors import Invalid, NotJSON
+from app.failures import Invalid, NotJSON
 from app.tasks.structs import TaskContent
 
 NOT_JSON = {"error": {"code": "BAD_REQUEST", "message": "The body is not valid JSON in UTF-8."}}

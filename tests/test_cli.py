@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from app.__main__ import main
-from app.auth import tokens
-from app.settings import ROOT
+from app.auth.authenticator import Authenticator
+from app.auth.tokens import User
+from app.settings import ROOT, current
 from tests.conftest import SECRET
 
 
@@ -49,7 +50,7 @@ class TestToken:
         main(["token", "ada lovelace"])
         printed = capsys.readouterr()
         assert (printed.err, printed.out.count("\n")) == ("", 1)
-        assert tokens.read(printed.out.strip().encode(), SECRET) == tokens.User("ada lovelace")
+        assert Authenticator(current()).verify(printed.out.strip().encode()).user == User("ada lovelace")
 
     def test_it_is_valid_for_24_hours(self, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
         import jwt

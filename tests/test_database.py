@@ -21,7 +21,8 @@ from app import database as module
 from app import migrations, settings
 from app.database import Database
 from app.embedded import EmbeddedPostgres
-from app.errors import Unavailable, understand
+from app.errors import understand
+from app.failures import Unavailable
 from app.statements import Param, Statement
 from app.tables import RateLimit
 from tests.conftest import SECRET
@@ -65,7 +66,7 @@ async def opened() -> AsyncIterator[Open]:
 
 def configured(url: str, **changes: Any) -> settings.Settings:
     chosen = {"pool_max": 2, "database_timeout": TIMEOUT, **changes}
-    return settings.Settings(database_url=url, jwt_secret=SECRET, **chosen)
+    return settings.Settings(database_url=url, jwt_secrets=(SECRET,), **chosen)
 
 
 names = itertools.count(1)

@@ -12,8 +12,9 @@ import litestar.exceptions as theirs
 import pytest
 from litestar import Litestar, get
 
-from app import errors
-from app.errors import Failure, render, respond, understand
+from app import failures
+from app.errors import render, respond, understand
+from app.failures import Failure
 from tests.conftest import visitor
 
 READ = "The request could not be read."
@@ -29,33 +30,73 @@ def envelope(code: str, message: str) -> dict[str, Any]:
 
 # The whole vocabulary: status, code, sentence, telling headers.
 FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
-    (errors.Failure(), 500, envelope("INTERNAL_ERROR", BUG), {}),
-    (errors.BadRequest(), 400, envelope("BAD_REQUEST", READ), {}),
-    (errors.NotJSON(), 400, envelope("BAD_REQUEST", "The body is not valid JSON in UTF-8."), {}),
-    (errors.Unauthorized(), 401, envelope("UNAUTHORIZED", ALONE), {"www-authenticate": "Bearer"}),
+    (failures.Failure(), 500, envelope("INTERNAL_ERROR", BUG), {}),
+    (failures.BadRequest(), 400, envelope("BAD_REQUEST", READ), {}),
+    (failures.NotJSON(), 400, envelope("BAD_REQUEST", "The body is not valid JSON in UTF-8."), {}),
+    (failures.Unauthorized(), 401, envelope("UNAUTHORIZED", ALONE), {"www-authenticate": "Bearer"}),
     (
-        errors.InvalidToken(),
+        failures.InvalidToken(),
         401,
         envelope("UNAUTHORIZED", ALONE),
         {"www-authenticate": 'Bearer error="invalid_token"'},
     ),
-    (errors.NotFound(), 404, envelope("NOT_FOUND", NOWHERE), {}),
-    (errors.TaskNotFound(), 404, envelope("NOT_FOUND", "There is no such task."), {}),
     (
-        errors.MethodNotAllowed({"PUT", "GET"}),
+        failures.InvalidCredentials(),
+        401,
+        envelope("INVALID_CREDENTIALS", "Email and password do not match."),
+        {"www-authenticate": "Bearer"},
+    ),
+    (
+        failures.InvalidRefreshToken(),
+        401,
+        envelope("UNAUTHORIZED", "This refresh token is not valid any more. Log in again."),
+        {"www-authenticate": 'Bearer error="invalid_token"'},
+    ),
+    (failures.Forbidden(), 403, envelope("FORBIDDEN", "This is not allowed."), {}),
+    (
+        failures.ReadOnlyToken(),
+        403,
+        envelope("FORBIDDEN", "This token may only read."),
+        {"www-authenticate": 'Bearer error="insufficient_scope", scope="write"'},
+    ),
+    (failures.NotFound(), 404, envelope("NOT_FOUND", NOWHERE), {}),
+    (failures.UserNotFound(), 404, envelope("NOT_FOUND", "There is no account for this token yet."), {}),
+    (failures.SessionNotFound(), 404, envelope("NOT_FOUND", "There is no such session."), {}),
+    (failures.TokenNotFound(), 404, envelope("NOT_FOUND", "There is no such token."), {}),
+    (failures.TaskNotFound(), 404, envelope("NOT_FOUND", "There is no such task."), {}),
+    (
+        failures.MethodNotAllowed({"PUT", "GET"}),
         405,
         envelope("METHOD_NOT_ALLOWED", "This method is not allowed here."),
         {"allow": "GET, HEAD, PUT"},
     ),
     (
-        errors.RequestTimeout(),
+        failures.RequestTimeout(),
         408,
         envelope("REQUEST_TIMEOUT", "The request took too long to arrive."),
         {},
     ),
-    (errors.PayloadTooLarge(), 413, envelope("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB."), {}),
     (
-        errors.UnsupportedMediaType(),
+        failures.EmailTaken(),
+        409,
+        envelope("EMAIL_ALREADY_EXISTS", "There is an account with this email address."),
+        {},
+    ),
+    (
+        failures.TooManyRequests(42),
+        429,
+        {
+            "error": {
+                "code": "RATE_LIMIT_EXCEEDED",
+                "message": "Too many failed logins. Try again later.",
+                "retryAfter": 42,
+            }
+        },
+        {"retry-after": "42"},
+    ),
+    (failures.PayloadTooLarge(), 413, envelope("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB."), {}),
+    (
+        failures.UnsupportedMediaType(),
         415,
         envelope(
             "UNSUPPORTED_MEDIA_TYPE",
@@ -64,7 +105,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (
-        errors.Invalid("title", "Title is required"),
+        failures.Invalid("title", "Title is required"),
         422,
         {
             "error": {
@@ -76,12 +117,18 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (
-        errors.HeadersTooLarge(),
+        failures.HeadersTooLarge(),
         431,
         envelope("HEADERS_TOO_LARGE", "The head of the request is larger than 32 KiB."),
         {},
     ),
-    (errors.Unavailable(), 503, envelope("SERVICE_UNAVAILABLE", WAIT), {"retry-after": "1"}),
+    (failures.Unavailable(), 503, envelope("SERVICE_UNAVAILABLE", WAIT), {"retry-after": "1"}),
+    (
+        failures.Busy(),
+        503,
+        envelope("SERVICE_UNAVAILABLE", "Too many people are logging in at once. Try again in a moment."),
+        {"retry-after": "1"},
+    ),
 ]
 IDS = [type(failure).__name__ for failure, *_ in FAILURES]
 
@@ -94,7 +141,7 @@ def everything(base: type[Failure]) -> Iterator[type[Failure]]:
 
 class TestFailures:
     def test_this_is_all_of_them(self) -> None:
-        known = {each for each in everything(Failure) if each.__module__ == "app.errors"}
+        known = {each for each in everything(Failure) if each.__module__ == "app.failures"}
         assert known == {type(failure) for failure, *_ in FAILURES}
 
     @pytest.mark.parametrize(("failure", "status", "body", "headers"), FAILURES, ids=IDS)
@@ -138,7 +185,7 @@ class TestFailures:
         ],
     )
     def test_allow_lists_what_a_route_knows_and_head_wherever_get_is(self, known: set[str], allowed: str) -> None:
-        assert render(errors.MethodNotAllowed(known)).headers["allow"] == allowed
+        assert render(failures.MethodNotAllowed(known)).headers["allow"] == allowed
 
 
 async def raised(error: Exception) -> httpx.Response:
@@ -235,24 +282,24 @@ BUGS: dict[str, Exception] = {
     "a bare one": Exception("secret"),
 }
 THEIRS: dict[str, tuple[Exception, type[Failure]]] = {
-    "400": (theirs.ClientException("secret"), errors.BadRequest),
-    "400 for a parameter": (theirs.ValidationException("secret", extra=["secret"]), errors.BadRequest),
-    "404": (theirs.NotFoundException("secret"), errors.NotFound),
-    "405": (theirs.MethodNotAllowedException(headers={"allow": "PUT, GET"}), errors.MethodNotAllowed),
-    "405 without Allow": (theirs.MethodNotAllowedException("secret"), errors.MethodNotAllowed),
-    "413": (theirs.ClientException("secret", status_code=413), errors.PayloadTooLarge),
-    "500": (theirs.InternalServerException("secret"), errors.Failure),
-    "500 for what no JSON can hold": (theirs.SerializationException("secret"), errors.Failure),
-    "500 for a template": (theirs.TemplateNotFoundException(template_name="secret"), errors.Failure),
-    "a misconfiguration": (theirs.ImproperlyConfiguredException("secret"), errors.Failure),
-    "a status that we never answer": (theirs.HTTPException("secret", status_code=418), errors.Failure),
+    "400": (theirs.ClientException("secret"), failures.BadRequest),
+    "400 for a parameter": (theirs.ValidationException("secret", extra=["secret"]), failures.BadRequest),
+    "404": (theirs.NotFoundException("secret"), failures.NotFound),
+    "405": (theirs.MethodNotAllowedException(headers={"allow": "PUT, GET"}), failures.MethodNotAllowed),
+    "405 without Allow": (theirs.MethodNotAllowedException("secret"), failures.MethodNotAllowed),
+    "413": (theirs.ClientException("secret", status_code=413), failures.PayloadTooLarge),
+    "500": (theirs.InternalServerException("secret"), failures.Failure),
+    "500 for what no JSON can hold": (theirs.SerializationException("secret"), failures.Failure),
+    "500 for a template": (theirs.TemplateNotFoundException(template_name="secret"), failures.Failure),
+    "a misconfiguration": (theirs.ImproperlyConfiguredException("secret"), failures.Failure),
+    "a status that we never answer": (theirs.HTTPException("secret", status_code=418), failures.Failure),
 }
 
 
 class TestMeanings:
     @pytest.mark.parametrize("error", TROUBLE.values(), ids=TROUBLE)
     async def test_a_database_in_trouble_is_503_and_worth_another_try(self, error: Exception) -> None:
-        assert type(understand(error)) is errors.Unavailable
+        assert type(understand(error)) is failures.Unavailable
 
         answer = await raised(error)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -260,7 +307,7 @@ class TestMeanings:
 
     @pytest.mark.parametrize("error", BUGS.values(), ids=BUGS)
     async def test_whatever_else_goes_wrong_is_our_bug_and_says_nothing(self, error: Exception) -> None:
-        assert type(understand(error)) is errors.Failure
+        assert type(understand(error)) is failures.Failure
 
         answer = await raised(error)
         assert (answer.status_code, answer.json()) == (500, envelope("INTERNAL_ERROR", BUG))

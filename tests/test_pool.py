@@ -47,7 +47,7 @@ asyncio.run(main())
 
 
 def configured(url: str, **changes: Any) -> Settings:
-    return Settings(database_url=url, jwt_secret=SECRET, **changes)
+    return Settings(database_url=url, jwt_secrets=(SECRET,), **changes)
 
 
 def with_options(url: str, **options: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from app import settings
-from app.settings import ConfigurationError, Settings, load
+from app.settings import Settings, load
+from app.variables import ConfigurationError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 URL = "postgresql://ada:pa55word@db.example.com:5432/tasks?sslmode=require"
@@ -45,7 +46,10 @@ class TestDefaults:
 
         assert {name: getattr(found, name) for name in found.__struct_fields__} == {
             "database_url": None,
-            "jwt_secret": (data_dir / "jwt_secret").read_text(),
+            "jwt_secrets": ((data_dir / "jwt_secret").read_text(),),
+            "issuers": (),
+            "accounts": True,
+            "provision_users": True,
             "pool_min": 1,
             "pool_max": 10,
             "database_timeout": 5.0,
@@ -53,6 +57,7 @@ class TestDefaults:
             "host": "127.0.0.1",
             "port": 8000,
             "workers": 1,
+            "trusted_proxies": ("127.0.0.1", "::1"),
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
             "data_dir": data_dir,
@@ -180,8 +185,8 @@ class TestDatabaseURL:
 
 class TestSecret:
     def test_it_has_32_bytes_or_more(self) -> None:
-        for secret in (SECRET, "é" * 16, "x" * 5000, "with spaces and $ymbols, # and = too"):
-            assert chosen(JWT_SECRET=secret).jwt_secret == secret
+        for secret in (SECRET, "é" * 16, "x" * 5000, "with spaces and $ymbols; # and = too"):
+            assert chosen(JWT_SECRET=secret).jwt_secrets == (secret,)
 
     @pytest.mark.parametrize("name", ["JWT_SECRET", "BETTER_AUTH_SECRET"])
     @pytest.mark.parametrize(("secret", "size"), [("x", 1), ("s" * 31, 31), ("é" * 15, 30)])
@@ -193,9 +198,9 @@ class TestSecret:
     def test_better_auth_secret_is_read_where_jwt_secret_is_not_set(self, data_dir: Path) -> None:
         other = "the secret of Better Auth, which is long enough"
 
-        assert load({"BETTER_AUTH_SECRET": other, "DATABASE_URL": URL}, data_dir).jwt_secret == other
-        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": " "}, data_dir).jwt_secret == other
-        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": SECRET}, data_dir).jwt_secret == SECRET
+        assert load({"BETTER_AUTH_SECRET": other, "DATABASE_URL": URL}, data_dir).jwt_secrets == (other,)
+        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": " "}, data_dir).jwt_secrets == (other,)
+        assert load({"BETTER_AUTH_SECRET": other, "JWT_SECRET": SECRET}, data_dir).jwt_secrets == (SECRET,)
 
     def test_a_short_jwt_secret_is_not_replaced_by_a_good_better_auth_secret(self, refusal: Callable[..., str]) -> None:
         assert refusal(JWT_SECRET="short", BETTER_AUTH_SECRET=SECRET).startswith("JWT_SECRET is 5 bytes long")
@@ -237,17 +242,17 @@ class TestKeptSecret:
 
         kept = data_dir / "jwt_secret"
         assert load({}, data_dir) == first
-        assert (kept.read_text(), len(first.jwt_secret)) == (first.jwt_secret, 64)
+        assert (kept.read_text(), len(first.jwt_secrets[0])) == (first.jwt_secrets[0], 64)
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         assert list(data_dir.iterdir()) == [kept]
 
     def test_no_two_places_have_the_same_one(self, tmp_path: Path) -> None:
-        assert load({}, tmp_path / "one").jwt_secret != load({}, tmp_path / "two").jwt_secret
+        assert load({}, tmp_path / "one").jwt_secrets != load({}, tmp_path / "two").jwt_secrets
 
     def test_one_that_is_there_is_taken(self, data_dir: Path) -> None:
         data_dir.mkdir()
         (data_dir / "jwt_secret").write_text(f"{SECRET}\n")
-        assert load({}, data_dir).jwt_secret == SECRET
+        assert load({}, data_dir).jwt_secrets == (SECRET,)
 
     @pytest.mark.parametrize("content", ["", "\n", "short"])
     def test_one_that_is_too_short_is_refused_by_its_file_and_left_alone(self, data_dir: Path, content: str) -> None:
@@ -267,7 +272,7 @@ class TestKeptSecret:
         program = (
             "import sys; from pathlib import Path; from app.settings import load\n"
             "print('ready', flush=True); sys.stdin.readline()\n"
-            f"for n in range({places}): print(load({{}}, Path(sys.argv[1]) / str(n)).jwt_secret)\n"
+            f"for n in range({places}): print(load({{}}, Path(sys.argv[1]) / str(n)).jwt_secrets[0])\n"
         )
         command = [sys.executable, "-c", program, str(tmp_path)]
         racers = [
@@ -461,7 +466,10 @@ class TestDotenv:
 
         assert copy.settings(PORT="9002", LOG_FORMAT="console") == {
             "database_url": None,
-            "jwt_secret": SECRET,
+            "jwt_secrets": [SECRET],
+            "issuers": [],
+            "accounts": True,
+            "provision_users": True,
             "pool_min": 1,
             "pool_max": 10,
             "database_timeout": 5.0,
@@ -469,6 +477,7 @@ class TestDotenv:
             "host": "127.0.0.1",
             "port": 9002,
             "workers": 2,
+            "trusted_proxies": ["127.0.0.1", "::1"],
             "log_level": "info",
             "log_format": "console",
             "data_dir": str(copy.root / ".data"),
@@ -477,7 +486,7 @@ class TestDotenv:
     def test_without_one_the_secret_is_kept_beside_the_code(self, copy: Copy) -> None:
         found = copy.settings()
 
-        assert found["jwt_secret"] == (copy.root / ".data" / "jwt_secret").read_text()
+        assert found["jwt_secrets"][0] == (copy.root / ".data" / "jwt_secret").read_text()
         assert copy.settings() == found
 
     def test_a_bad_value_in_it_stops_a_command_with_one_line(self, copy: Copy) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from litestar import Litestar
 from piccolo.apps.migrations.commands.new import AutoMigrationManager
-from piccolo.columns import BigSerial, Boolean, Column, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.columns import Array, BigSerial, Boolean, Bytea, Column, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from app.piccolo_app import APP_CONFIG
@@ -43,8 +43,10 @@ async def change(rows: asyncpg.Connection, assignments: str) -> asyncpg.Record:
 
 
 TYPES = {
+    Array: "ARRAY",
     BigSerial: "bigint",
     Boolean: "boolean",
+    Bytea: "bytea",
     ForeignKey: "text",
     Integer: "integer",
     Text: "text",
@@ -77,7 +79,14 @@ class TestAgreement:
         assert {tuple(row) for row in found} == {described(column) for column in table._meta.columns}
 
     async def test_every_table_of_ours_is_in_the_app(self) -> None:
-        assert [table._meta.tablename for table in APP_CONFIG.table_classes] == ["user", "tasks", "rate_limits"]
+        assert [table._meta.tablename for table in APP_CONFIG.table_classes] == [
+            "user",
+            "tasks",
+            "rate_limits",
+            "credentials",
+            "login_sessions",
+            "personal_access_tokens",
+        ]
 
     async def test_a_user_is_shown_by_name_and_id(
         self, running: Litestar, clean: None, sql: asyncpg.Connection

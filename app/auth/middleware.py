@@ -13,12 +13,14 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
-from app.auth import tokens
+from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
-from app.errors import InvalidToken, Unauthorized
+from app.failures import InvalidToken, ReadOnlyToken, Unauthorized
 
-GUARDED = re.compile(r"/api/tasks(/|\Z)")
+TASKS = r"/api/tasks"
+ACCOUNTS = r"/api/auth(?!/(?:signup|login|refresh)\Z)"  # which are for those who have no token yet
 BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
+CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 
 CurrentUser: TypeAlias = NamedDependency[User]
 
@@ -26,15 +28,19 @@ CurrentUser: TypeAlias = NamedDependency[User]
 class JWTAuthMiddleware:
     """Put the User that the bearer token names on the scope, where `request.user` finds it."""
 
-    def __init__(self, app: ASGIApp, secret: str) -> None:
-        """Guard `app` with tokens signed with `secret`."""
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, accounts: bool) -> None:
+        """Guard `app`, and the accounts in it where it has them."""
         self.app = app
-        self.secret = secret
+        self.authenticator = authenticator
+        self._guarded = re.compile(rf"(?:{TASKS}|{ACCOUNTS})(?:/|\Z)" if accounts else rf"{TASKS}(?:/|\Z)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a known caller through. Raises Unauthorized for a stranger."""
-        if scope["type"] == "http" and GUARDED.match(normalize_path(scope["path"])):
-            scope["user"] = tokens.read(_bearer_token(scope["headers"]), self.secret)
+        """Let a known caller through. Raises Unauthorized for a stranger, ReadOnlyToken for one who may only look."""
+        if scope["type"] == "http" and self._guarded.match(normalize_path(scope["path"])):
+            user = await self.authenticator.user(_bearer_token(scope["headers"]))
+            scope["user"] = user
+            if not user.may_write and scope["method"] in CHANGES:
+                raise ReadOnlyToken
         await self.app(scope, receive, send)
 
 

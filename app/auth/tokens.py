@@ -1,4 +1,4 @@
-"""A token in, a user out. Nothing here touches the database.
+"""A signed token in, a user out, and the other way. Nothing here touches the database or the network.
 
 PyJWT checks the signature, its one spelling and the algorithm. The claims we check ourselves, because PyJWT
 lets through what the contract refuses: no `exp`, an `exp` that is a string, an empty subject, other kinds of
@@ -7,23 +7,27 @@ token (RFC 8725).
 
 import json
 import re
+import secrets
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import jwt
 import msgspec
 
-from app.errors import InvalidToken
+from app.failures import InvalidToken
+from app.issuers import KEY_TYPES
 
-ALGORITHM = "HS256"
+HS256 = "HS256"
 LEEWAY_SECONDS = 30
 MAX_TOKEN_BYTES = 8192
 MAX_ID_CHARACTERS = 255
 MAX_EMAIL_CHARACTERS = 320  # RFC 5321: 64 before the @ and 255 after it
 COMPACT_JWS = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515, section 7.1
 KINDS = ("JWT", "at+jwt")  # RFC 7519, section 5.1; RFC 9068, section 2.1
+OUR_OWN = "urn:tasks-api:accounts"  # the `iss` of the tokens of our own accounts
 
-_jws = jwt.PyJWS(algorithms=[ALGORITHM])
+_jws = jwt.PyJWS(algorithms=[HS256, *KEY_TYPES])
 
 
 class User(msgspec.Struct, frozen=True):
@@ -32,37 +36,113 @@ class User(msgspec.Struct, frozen=True):
     id: str
     email: str | None = None
     name: str | None = None
+    session: str | None = None  # the login behind it, if it was one of ours
+    may_be_new: bool = True  # to the database; if not, and it does not know this user, nobody is calling
+    may_write: bool = True
 
 
-def read(token: bytes, secret: str) -> User:
-    """Return the user that a compact JWS names (RFC 7519), if it was signed with `secret` and is valid now.
+class Key(NamedTuple):
+    """What verifies a signature, and by which algorithm: by that one and no other (RFC 8725, section 3.1)."""
 
-    Raises InvalidToken for everything else, whatever is wrong with it.
-    """
+    algorithm: str
+    secret: Any  # of HS256 a string, of the others a public key
+
+
+class Claimed(NamedTuple):
+    """What a token says, before anybody has verified it."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+
+def parse(token: bytes) -> Claimed:
+    """Return what a compact JWS (RFC 7519) claims. Raises InvalidToken for what is none, or none of ours to take."""
     if len(token) > MAX_TOKEN_BYTES or not COMPACT_JWS.fullmatch(token):
         raise InvalidToken
     try:
-        verified = _jws.decode_complete(token, secret, algorithms=[ALGORITHM])
+        parts = _jws.decode_complete(token, options={"verify_signature": False})
         # As text: from bytes, json would guess at UTF-16 and UTF-32 (RFC 7519, section 3, knows UTF-8 alone).
-        claims = json.loads(verified["payload"].decode(), object_pairs_hook=_without_duplicates)
+        claims = json.loads(parts["payload"].decode(), object_pairs_hook=_without_duplicates)
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise InvalidToken from error
-    _check_header(verified["header"])
+    header = parts["header"]
+    if "crit" in header or header.get("b64", True) is not True:
+        raise InvalidToken
+    if "typ" in header and header["typ"] not in KINDS:
+        raise InvalidToken
     if not isinstance(claims, dict):
         raise InvalidToken
-    _check_times(claims, time.time())
+    return Claimed(header, claims)
+
+
+def verify(token: bytes, keys: Iterable[Key]) -> None:
+    """Raises InvalidToken unless one of the keys, by its algorithm, made the signature."""
+    for key in keys:
+        try:
+            _jws.decode_complete(token, key.secret, algorithms=[key.algorithm])
+        except jwt.InvalidTokenError:
+            continue
+        return
+    raise InvalidToken
+
+
+def expiry(claims: dict[str, Any]) -> float:
+    """Return until when a token is valid, the leeway included. Raises InvalidToken where that is not now.
+
+    RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required and the clocks 30 s apart at most.
+    """
+    now = time.time()
+    until = _seconds(claims.get("exp")) + LEEWAY_SECONDS
+    if until <= now:
+        raise InvalidToken
+    for name in ("nbf", "iat"):
+        if name in claims and _seconds(claims[name]) - LEEWAY_SECONDS > now:
+            raise InvalidToken
+    return until
+
+
+def check_audience(claims: dict[str, Any], wanted: frozenset[str] | None) -> None:
+    """RFC 7519, section 4.1.3. Raises InvalidToken for a token that is meant for others."""
+    if wanted is None:
+        return
+    named = claims.get("aud")
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not any(isinstance(each, str) and each in wanted for each in named):
+        raise InvalidToken
+
+
+def user(claims: dict[str, Any], *, may_be_new: bool = True) -> User:
+    """Return the user whom verified claims name. Raises InvalidToken where they name nobody."""
     return User(
         id=_user_id(claims["user_id"] if "user_id" in claims else claims.get("sub")),
         email=_text(claims.get("email"), MAX_EMAIL_CHARACTERS),
         name=_text(claims.get("name"), MAX_ID_CHARACTERS),
+        may_be_new=may_be_new,
     )
 
 
+def own_user(claims: dict[str, Any]) -> User:
+    """Return the user of an account of ours, and the login behind the token. Raises InvalidToken."""
+    session = _text(claims.get("sid"), MAX_ID_CHARACTERS)
+    if session is None:
+        raise InvalidToken
+    return msgspec.structs.replace(user(claims, may_be_new=False), session=session)
+
+
 def mint(user: User, secret: str, seconds: int) -> str:
-    """Return a token for `user` that is valid for so many seconds from now."""
+    """Return a token for `user` that is valid for so many seconds from now, signed with HS256."""
     now = int(time.time())
-    claims = {"user_id": user.id, "email": user.email, "name": user.name, "iat": now, "exp": now + seconds}
-    return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, ALGORITHM)
+    claims = {
+        "iss": OUR_OWN if user.session else None,
+        "sid": user.session,
+        "user_id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "jti": secrets.token_hex(8),  # no two are the same, also of one second
+        "iat": now,
+        "exp": now + seconds,
+    }
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, HS256)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,22 +151,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(claims) != len(pairs):
         raise ValueError("a claim is there twice")
     return claims
-
-
-def _check_header(header: dict[str, Any]) -> None:
-    if "crit" in header or header.get("b64", True) is not True:
-        raise InvalidToken
-    if "typ" in header and header["typ"] not in KINDS:
-        raise InvalidToken
-
-
-def _check_times(claims: dict[str, Any], now: float) -> None:
-    """RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required and the clocks 30 s apart at most."""
-    if _seconds(claims.get("exp")) + LEEWAY_SECONDS <= now:
-        raise InvalidToken
-    for name in ("nbf", "iat"):
-        if name in claims and _seconds(claims[name]) - LEEWAY_SECONDS > now:
-            raise InvalidToken
 
 
 def _seconds(claim: object) -> float:

@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import logs, settings
 from app.edge.headers import CORS, RawHeaders, common, request_id
-from app.errors import BadRequest, Failure, HeadersTooLarge, RequestTimeout, render
+from app.errors import render
+from app.failures import BadRequest, Failure, HeadersTooLarge, RequestTimeout
 
 HEAD_SECONDS = 5  # from the first byte of a head, or from the connection, to the end of the head
 BODY_SECONDS = 10  # in which a body must move on

@@ -11,8 +11,8 @@ from litestar.params import FromPath, JSONBody
 
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
-from app.docs import failures
-from app.errors import Invalid, TaskNotFound
+from app.failures import Invalid, TaskNotFound
+from app.openapi import failures
 from app.tasks import queries
 from app.tasks.structs import TaskContent, TaskData, TaskListData
 

@@ -8,22 +8,17 @@ from typing import Any
 import asyncpg
 from piccolo.querystring import QueryString
 
+from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.errors import TaskNotFound
-from app.statements import Param, Statement
+from app.failures import TaskNotFound
+from app.statements import Param, Statement, columns_of
 from app.tables import Task as TaskTable
 from app.tasks.structs import Task, TaskContent
 
 OWNER, TASK_ID, TITLE, DESCRIPTION = Param("owner"), Param("task_id"), Param("title"), Param("description")
-EMAIL, NAME = Param("email"), Param("name")
 
-STAMP = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""  # as JavaScript's toISOString
-COLUMNS = QueryString(
-    ", ".join(
-        STAMP.format(f'"{column}"') if column.endswith("_at") else f'"{column}"' for column in Task.__struct_fields__
-    )
-)
+COLUMNS = columns_of(Task)
 THEIR_OWN = TaskTable.user_id == OWNER
 THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
 
@@ -51,26 +46,6 @@ REPLACE = Statement(
 FLIP = Statement(_returning(TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE)))
 DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
 
-# Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a
-# random one stands in, in a domain that cannot exist (RFC 2606, section 2).
-ADD_OWNER = Statement(
-    QueryString(
-        """
-        INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
-        SELECT {}::text, coalesce({}::text, ''),
-               CASE WHEN {}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE "email" = {}::text)
-                    THEN gen_random_uuid() || '@user.invalid' ELSE {}::text END,
-               false, now(), now()
-        ON CONFLICT DO NOTHING
-        """,
-        OWNER,
-        NAME,
-        EMAIL,
-        EMAIL,
-        EMAIL,
-    )
-)
-
 
 async def list_tasks(owner: Owner) -> list[Task]:
     """Return all tasks of the owner, newest first; of two made at the same moment, the higher id first."""
@@ -83,19 +58,11 @@ async def get_task(owner: Owner, task_id: int) -> Task:
 
 
 async def create_task(owner: Owner, content: TaskContent) -> Task:
-    """Store a new task and return it. An owner whom the database has not seen yet is added first."""
-    values = {"owner": owner.id, "title": content.title, "description": content.description}
-    attempts_left = 4
-    while True:
-        attempts_left -= 1
-        try:
-            return _the_one(await database.fetch(CREATE, **values))
-        except asyncpg.ForeignKeyViolationError:
-            if not attempts_left:
-                raise
-        # Comes to nothing where another user takes the same email in the same instant. Then the next attempt
-        # sees that it is taken.
-        await database.fetch(ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
+    """Store a new task and return it. An owner whom the database has not seen yet is added first.
+
+    Raises InvalidToken where the owner is unknown and may not be added.
+    """
+    return _the_one(await owners.store(CREATE, owner, title=content.title, description=content.description))
 
 
 async def replace_task(owner: Owner, task_id: int, content: TaskContent) -> Task:

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.envelopes import Data
-from app.errors import Invalid
+from app.envelopes import Data, Stamp
+from app.failures import Invalid
 
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
 
@@ -14,15 +14,6 @@ MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts
 # space is spelled out, because it is another set in each language's `\s`; this one is Python's.
 SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 TITLE = rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,{MAX_TITLE - 2}}}[^{SPACE}\u0000])?[{SPACE}]*$"
-
-Stamp = Annotated[
-    str,
-    Meta(
-        description="RFC 3339, in UTC and to the millisecond: what JavaScript's `toISOString` writes.",
-        examples=["2026-11-21T09:30:00.125Z"],
-        extra_json_schema={"format": "date-time"},
-    ),
-]
 
 
 # `queries` selects the columns that these fields name, in this order.

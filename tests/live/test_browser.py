@@ -3,6 +3,7 @@
 With SCREENSHOTS naming a folder, pictures of the admin and the docs page are left there.
 """
 
+import json
 import os
 import shutil
 import threading
@@ -239,7 +240,7 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     page = visit.page
 
     await page.goto(f"{url}/docs")
-    await expect(page.locator(".opblock")).to_have_count(10)
+    await expect(page.locator(".opblock")).to_have_count(24)
     await picture(page, "docs")
 
     await page.get_by_role("button", name="Authorize").click()
@@ -255,6 +256,33 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     await expect(answer).to_contain_text('"title": "Buy milk"')
     for status in ("401", "503"):
         await expect(operation.locator(f'.response[data-code="{status}"]').last).to_be_visible()
+    assert (visit.crashes, visit.origins()) == ([], {url})
+
+
+async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
+    visit: Visit, url: str, clean: None
+) -> None:
+    page = visit.page
+
+    async def execute(tag: str, operation: str, body: dict[str, str] | None, status: str) -> str:
+        block = page.locator(f"#operations-{tag}-{operation}")
+        await block.locator(".opblock-summary-control").click()
+        if body is not None:
+            await block.locator("textarea.body-param__text").fill(json.dumps(body))
+        await block.get_by_role("button", name="Execute").click()
+        answer = block.locator(".live-responses-table tbody .response").first
+        await expect(answer.locator(".response-col_status")).to_contain_text(status)
+        return await answer.inner_text()
+
+    await page.goto(f"{url}/docs")
+    await execute("Tasks", "listTasks", None, "401")
+    joan = {"email": "joan@example.com", "password": "correct horse"}
+    await execute("Accounts", "signUp", {"name": "Joan", **joan}, "201")
+    await execute("Tasks", "createTask", {"title": "Buy milk"}, "201")
+    await page.reload()
+    await execute("Accounts", "logIn", joan, "200")
+    assert '"title": "Buy milk"' in await execute("Tasks", "listTasks", None, "200")
+    await picture(page, "docs-signed-in")
     assert (visit.crashes, visit.origins()) == ([], {url})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.errors import Invalid
+from app.failures import Invalid
 from app.tasks.structs import SPACE, TITLE, TaskContent
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

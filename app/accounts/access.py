@@ -1,0 +1,104 @@
+"""Where am I logged in, and which scripts hold a token of mine? To look, and to put an end to it."""
+
+import re
+from typing import Any, ClassVar
+
+from litestar import Controller, delete, get, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
+
+from app.accounts import logins, personal_tokens
+from app.accounts.controller import MAX_BODY_BYTES
+from app.accounts.structs import (
+    NewPersonalTokenData,
+    PersonalTokenListData,
+    PersonalTokenRequest,
+    SessionListData,
+)
+from app.auth.middleware import CurrentUser, current_user
+from app.bodies import check_body, check_body_headers
+from app.failures import SessionNotFound, TokenNotFound
+from app.openapi import failures
+
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_session_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: what cannot be an id is nobody's. Raises SessionNotFound."""
+    if not ID.fullmatch(connection.path_params["session_id"]):
+        raise SessionNotFound
+
+
+def check_token_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: what cannot be an id is nobody's. Raises TokenNotFound."""
+    if not ID.fullmatch(connection.path_params["token_id"]):
+        raise TokenNotFound
+
+
+class AccessController(Controller):
+    """The caller's logins and personal access tokens."""
+
+    path = "/api/auth"
+    tags: ClassVar = ["Accounts"]
+    dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
+    security: ClassVar = [{"bearer": []}]
+    request_max_body_size = MAX_BODY_BYTES
+
+    @get(
+        "/sessions",
+        guards=[check_body],
+        operation_id="listSessions",
+        summary="Where am I logged in?",
+        responses=failures(401, 413, 415, 503),
+    )
+    async def sessions(self, user: CurrentUser) -> SessionListData:
+        """The last used first."""
+        return SessionListData(await logins.list_all(user))
+
+    @delete(
+        "/sessions/{session_id:str}",
+        guards=[check_session_id, check_body],
+        operation_id="endSession",
+        summary="Log out somewhere else",
+        responses=failures(401, 403, 404, 413, 415, 503),
+    )
+    async def end_session(self, user: CurrentUser, state: State, session_id: FromPath[str]) -> None:
+        """Ends one login."""
+        await logins.end(user, session_id)
+        state.authenticator.forget(user, session_id)
+
+    @post(
+        "/tokens",
+        guards=[check_body_headers],
+        operation_id="createToken",
+        summary="Make a personal access token",
+        responses=failures(400, 401, 403, 413, 415, 422, 503),
+    )
+    async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
+        """For a script. It is a bearer token wherever a JWT is, and is shown this once."""
+        return NewPersonalTokenData(await personal_tokens.create(user, data))
+
+    @get(
+        "/tokens",
+        guards=[check_body],
+        operation_id="listTokens",
+        summary="List my personal access tokens",
+        responses=failures(401, 413, 415, 503),
+    )
+    async def list_tokens(self, user: CurrentUser) -> PersonalTokenListData:
+        """The newest first. The tokens themselves are kept nowhere."""
+        return PersonalTokenListData(await personal_tokens.list_all(user))
+
+    @delete(
+        "/tokens/{token_id:str}",
+        guards=[check_token_id, check_body],
+        operation_id="deleteToken",
+        summary="Revoke a personal access token",
+        responses=failures(401, 403, 404, 413, 415, 503),
+    )
+    async def delete_token(self, user: CurrentUser, token_id: FromPath[str]) -> None:
+        """It is refused from now on."""
+        await personal_tokens.delete(user, token_id)

@@ -1,0 +1,186 @@
+"""Sign up, log in, stay logged in, log out, leave: HTTP verb -> one step -> one envelope."""
+
+import secrets
+from typing import Any, ClassVar
+
+from litestar import Controller, Request, delete, get, patch, post
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.params import JSONBody
+
+from app.accounts import logins, passwords, proof, queries
+from app.accounts.logins import Device
+from app.accounts.structs import (
+    Credentials,
+    Farewell,
+    LoginData,
+    PasswordChange,
+    Profile,
+    ProfileChanges,
+    ProfileData,
+    Refresh,
+    SignUp,
+)
+from app.auth.middleware import CurrentUser, current_user
+from app.bodies import check_body, check_body_headers
+from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, TooManyRequests, UserNotFound
+from app.openapi import failures
+
+MAX_BODY_BYTES = 16 * 1024
+MAX_AGENT = 300  # characters
+
+
+def device_of(request: Request[Any, Any, Any]) -> Device:
+    """Return where a request comes from; a proxy's word for it counts where the proxy is trusted."""
+    agent = request.headers.get("user-agent", "")[:MAX_AGENT]
+    return Device(request.client.host if request.client else None, agent or None)
+
+
+class AccountController(Controller):
+    """Accounts of our own."""
+
+    path = "/api/auth"
+    tags: ClassVar = ["Accounts"]
+    dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
+    request_max_body_size = MAX_BODY_BYTES
+
+    @post(
+        "/signup",
+        guards=[check_body_headers],
+        operation_id="signUp",
+        summary="Sign up",
+        responses=failures(400, 409, 413, 415, 422, 503),
+    )
+    async def sign_up(self, request: Request[Any, Any, Any], state: State, data: JSONBody[SignUp]) -> LoginData:
+        """Make an account, and log in to it."""
+        password_hash = await passwords.hashed(data.password)
+        who = await queries.sign_up(secrets.token_hex(16), data.name, data.email, password_hash)
+        return await _log_in(who, request, state)
+
+    @post(
+        "/login",
+        status_code=200,
+        guards=[check_body_headers],
+        operation_id="logIn",
+        summary="Log in",
+        responses=failures(400, 413, 415, 422, 503, InvalidCredentials, TooManyRequests),
+    )
+    async def log_in(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Credentials]) -> LoginData:
+        """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not."""
+        account = await proof.by_email(data.email, data.password, device_of(request).address)
+        return await _log_in(account.profile, request, state)
+
+    @post(
+        "/refresh",
+        status_code=200,
+        guards=[check_body_headers],
+        operation_id="refresh",
+        summary="Get the next pair of tokens",
+        responses=failures(400, 401, 413, 415, 422, 503),
+    )
+    async def refresh(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Refresh]) -> LoginData:
+        """Spends the refresh token. One that was spent before is somebody's copy: the login ends for both."""
+        try:
+            return LoginData(await logins.rotate(data.refresh_token, device_of(request), state.settings.jwt_secrets[0]))
+        except InvalidRefreshToken:
+            if ended := await logins.end_family(data.refresh_token):
+                state.authenticator.forget(ended, ended.session)
+            raise
+
+    @post(
+        "/logout",
+        status_code=204,
+        guards=[check_body],
+        operation_id="logOut",
+        summary="Log out",
+        security=[{"bearer": []}],
+        responses=failures(401, 403, 413, 415, 503),
+    )
+    async def log_out(self, user: CurrentUser, state: State) -> None:
+        """Ends the login that the token comes from, and its refresh token with it."""
+        if user.session is None:
+            raise Forbidden("This token does not come from a login.")
+        await logins.end(user, user.session)
+        state.authenticator.forget(user, user.session)
+
+    @post(
+        "/logout-all",
+        status_code=204,
+        guards=[check_body],
+        operation_id="logOutEverywhere",
+        summary="Log out everywhere",
+        security=[{"bearer": []}],
+        responses=failures(401, 403, 413, 415, 503),
+    )
+    async def log_out_everywhere(self, user: CurrentUser, state: State) -> None:
+        """Ends every login. Personal access tokens stay."""
+        await logins.end_all(user)
+        state.authenticator.forget(user)
+
+    @get(
+        "/me",
+        guards=[check_body],
+        operation_id="getMe",
+        summary="Who am I?",
+        security=[{"bearer": []}],
+        responses=failures(401, 413, 415, 503),
+    )
+    async def me(self, user: CurrentUser) -> ProfileData:
+        """Of a user whom the database has not seen yet, what the token says."""
+        account = await queries.get(user)
+        return ProfileData(account.profile if account else Profile(user.id, user.name or "", user.email, None))
+
+    @patch(
+        "/me",
+        guards=[check_body_headers],
+        operation_id="changeMe",
+        summary="Change my name",
+        security=[{"bearer": []}],
+        responses=failures(400, 401, 403, 404, 413, 415, 422, 503),
+    )
+    async def change(self, user: CurrentUser, data: JSONBody[ProfileChanges]) -> ProfileData:
+        """The tokens that are about go on saying the old one."""
+        profile = await queries.rename(user, data.name)
+        if profile is None:
+            raise UserNotFound
+        return ProfileData(profile)
+
+    @post(
+        "/me/password",
+        status_code=204,
+        guards=[check_body_headers],
+        operation_id="changePassword",
+        summary="Change my password",
+        security=[{"bearer": []}],
+        responses=failures(400, 401, 403, 413, 415, 422, 503, TooManyRequests),
+    )
+    async def change_password(
+        self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[PasswordChange]
+    ) -> None:
+        """Ends every login but this one. A wrong password counts as a failed login."""
+        await proof.again(user, data.current_password, device_of(request).address)
+        await queries.change_password(user, await passwords.hashed(data.new_password))
+        state.authenticator.forget(user)
+
+    @delete(
+        "/me",
+        guards=[check_body_headers],
+        operation_id="deleteMe",
+        summary="Delete my account",
+        security=[{"bearer": []}],
+        responses=failures(400, 401, 403, 413, 415, 422, 503, TooManyRequests),
+    )
+    async def leave(
+        self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[Farewell]
+    ) -> None:
+        """With all tasks, logins and tokens, for good. A wrong password counts as a failed login."""
+        await proof.again(user, data.password, device_of(request).address)
+        await queries.delete_user(user)
+        state.authenticator.forget(user)
+
+
+async def _log_in(who: Profile, request: Request[Any, Any, Any], state: State) -> LoginData:
+    login = await logins.start(who, device_of(request), state.settings.jwt_secrets[0])
+    if login is None:
+        raise InvalidCredentials
+    return LoginData(login)

@@ -1,0 +1,176 @@
+"""Five failed logins for an email address lock it for fifteen minutes: exactly, over all processes.
+
+An attempt is counted before its password is looked at, in one statement that the database takes one after the
+other; so of fifty guesses at once five are made. The others wait for those, because one of the five may be right:
+then nothing has failed. A second limit, by the address on the network, makes it slow work to lock others out.
+"""
+
+import asyncio
+import ipaddress
+import math
+from datetime import datetime
+from typing import NamedTuple
+
+from piccolo.querystring import QueryString
+
+from app.database import database
+from app.failures import TooManyRequests
+from app.statements import Param, Statement
+
+FAILURES_PER_EMAIL = 5
+FAILURES_PER_ADDRESS = 100
+WINDOW = "interval '15 minutes'"
+LOCK = "interval '15 minutes'"
+SECONDS_TO_DECIDE = 10.0  # An attempt that is undecided for longer never will be: its process has died.
+SECONDS_BETWEEN_LOOKS = 0.05
+SWEPT_AT_ONCE = 1000
+
+KEY, LIMIT, STAMP = Param("key"), Param("limit"), Param("stamp")
+
+NOW = "statement_timestamp()"
+RECENT = f"""ARRAY(
+    SELECT "at" FROM unnest(r."recent_attempts") AS "at"
+    WHERE "at" > {NOW} - {WINDOW} AND r."last_attempt" > {NOW} - {WINDOW} ORDER BY "at"
+)"""
+COUNT = Statement(
+    QueryString(
+        f"""
+        INSERT INTO "rate_limits" AS r ("email", "failed_attempts", "last_attempt", "created_at", "recent_attempts")
+        VALUES ({{}}, 1, {NOW}, {NOW}, ARRAY[{NOW}])
+        ON CONFLICT ("email") DO UPDATE SET
+            "failed_attempts" = cardinality({RECENT}) + 1,
+            "last_attempt" = {NOW},
+            "recent_attempts" = array_append({RECENT}, {NOW}),
+            "locked_until" = NULL
+        WHERE coalesce(r."locked_until", '-infinity') <= {NOW} AND cardinality({RECENT}) < {{}}::int
+        RETURNING "last_attempt"
+        """,
+        KEY,
+        LIMIT,
+    )
+)
+LOOK = Statement(
+    QueryString(
+        """
+        SELECT extract(epoch FROM "locked_until" - now())::float8, extract(epoch FROM now() - "last_attempt")::float8
+        FROM "rate_limits" WHERE "email" = {}
+        """,
+        KEY,
+    )
+)
+FAIL = Statement(
+    QueryString(
+        f"""
+        INSERT INTO "rate_limits" AS r ("email", "failed_attempts", "last_attempt", "created_at", "recent_attempts")
+        VALUES ({{}}, 1, {{}}::timestamptz, {NOW}, ARRAY[{{}}::timestamptz])
+        ON CONFLICT ("email") DO UPDATE SET ("failed_attempts", "last_attempt", "recent_attempts", "locked_until") = (
+            SELECT cardinality("all"), greatest(r."last_attempt", {{}}::timestamptz), "all",
+                   CASE WHEN cardinality("all") >= {{}}::int THEN {NOW} + {LOCK} ELSE r."locked_until" END
+            FROM (
+                SELECT CASE WHEN {{}}::timestamptz = ANY({RECENT}) THEN {RECENT}
+                            ELSE array_append({RECENT}, {{}}::timestamptz) END AS "all"
+            ) AS "attempts"
+        )
+        """,
+        KEY,
+        STAMP,
+        STAMP,
+        STAMP,
+        LIMIT,
+        STAMP,
+        STAMP,
+    )
+)
+TAKE_BACK = Statement(
+    QueryString(
+        """
+        UPDATE "rate_limits" SET
+            "recent_attempts" = array_remove("recent_attempts", {}::timestamptz),
+            "failed_attempts" = cardinality(array_remove("recent_attempts", {}::timestamptz))
+        WHERE "email" = {}
+        """,
+        STAMP,
+        STAMP,
+        KEY,
+    )
+)
+ABANDON = Statement(
+    QueryString(
+        f"""
+        UPDATE "rate_limits" SET "locked_until" = "last_attempt" + {LOCK}
+        WHERE "email" = {{}} AND "last_attempt" < now() - interval '{SECONDS_TO_DECIDE} seconds'
+        """,
+        KEY,
+    )
+)
+CLEAR = Statement(QueryString('DELETE FROM "rate_limits" WHERE "email" = {}', KEY))
+SWEEP = Statement(
+    QueryString(
+        f"""
+        DELETE FROM "rate_limits" WHERE "email" IN (
+            SELECT "email" FROM "rate_limits"
+            WHERE "last_attempt" < now() - {WINDOW} AND coalesce("locked_until", '-infinity') < now()
+            LIMIT {SWEPT_AT_ONCE} FOR UPDATE SKIP LOCKED
+        )
+        """
+    )
+)
+
+
+class Attempt(NamedTuple):
+    """A login that has been counted and is not decided yet."""
+
+    email: str
+    address: str
+    at: datetime
+
+
+async def begin(email: str, address: str | None) -> Attempt:
+    """Count an attempt. Raises TooManyRequests where the email or the address on the network is locked."""
+    key = address_key(address)
+    await _check(key)
+    while True:
+        if rows := await database.fetch(COUNT, key=email, limit=FAILURES_PER_EMAIL):
+            return Attempt(email, key, rows[0][0])
+        if await _check(email) > SECONDS_TO_DECIDE:
+            await database.fetch(ABANDON, key=email)
+        else:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+async def failed(attempt: Attempt) -> None:
+    """The password was wrong: the attempt goes on to count, and locks the email if it is the fifth."""
+    await database.fetch(FAIL, key=attempt.email, stamp=attempt.at, limit=FAILURES_PER_EMAIL)
+    await database.fetch(FAIL, key=attempt.address, stamp=attempt.at, limit=FAILURES_PER_ADDRESS)
+    await database.fetch(SWEEP)
+
+
+async def succeeded(attempt: Attempt) -> None:
+    """The password was right: nothing counts any more for this email."""
+    await database.fetch(CLEAR, key=attempt.email)
+    await database.fetch(SWEEP)
+
+
+async def take_back(attempt: Attempt) -> None:
+    """The password was not looked at, so this was no attempt."""
+    await database.fetch(TAKE_BACK, key=attempt.email, stamp=attempt.at)
+
+
+def address_key(address: str | None) -> str:
+    """Return what the limit of a network address is kept under; of IPv6 a network is one (RFC 6177, section 2)."""
+    try:
+        found = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "ip:unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False)
+    return f"ip:{found}"
+
+
+async def _check(key: str) -> float:
+    """Return the age of the last attempt, in seconds. Raises TooManyRequests where the key is locked."""
+    rows = await database.fetch(LOOK, key=key)
+    locked, age = rows[0] if rows else (None, 0.0)
+    if locked is not None and locked > 0:
+        raise TooManyRequests(math.ceil(locked))
+    return age

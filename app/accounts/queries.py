@@ -1,0 +1,163 @@
+"""Every question we ask about people and their passwords.
+
+Each is one statement, and so one transaction: an account is there with its password, or not at all.
+"""
+
+from typing import NamedTuple
+
+import asyncpg
+from piccolo.querystring import QueryString
+
+from app import owners
+from app.accounts.structs import Profile
+from app.auth.tokens import User as Owner
+from app.database import database
+from app.failures import EmailTaken
+from app.statements import STAMP, Param, Statement
+
+OWNER, NAME, EMAIL, PASSWORD_HASH = Param("owner"), Param("name"), Param("email"), Param("password_hash")
+SESSION, OLD_HASH = Param("session"), Param("old_hash")
+
+CREATED = STAMP.format('u."createdAt"')
+PROFILE = f'u."id", u."name", u."email", {CREATED}'
+
+SIGN_UP = Statement(
+    QueryString(
+        f"""
+        WITH u AS (
+            INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
+            SELECT {{}}::text, {{}}::text, {{}}::text, false, now(), now()
+            WHERE NOT EXISTS (SELECT 1 FROM "user" WHERE lower("email") = {{}}::text)
+            ON CONFLICT DO NOTHING RETURNING *
+        ), kept AS (
+            INSERT INTO "credentials" ("user_id", "password_hash") SELECT u."id", {{}}::text FROM u
+        )
+        SELECT {PROFILE} FROM u
+        """,
+        OWNER,
+        NAME,
+        EMAIL,
+        EMAIL,
+        PASSWORD_HASH,
+    )
+)
+BY_EMAIL = Statement(
+    QueryString(
+        f"""
+        SELECT {PROFILE}, c."password_hash" FROM "user" u JOIN "credentials" c ON c."user_id" = u."id"
+        WHERE lower(u."email") = {{}}
+        """,
+        EMAIL,
+    )
+)
+BY_ID = Statement(
+    QueryString(
+        f"""
+        SELECT {PROFILE}, c."password_hash" FROM "user" u LEFT JOIN "credentials" c ON c."user_id" = u."id"
+        WHERE u."id" = {{}}
+        """,
+        OWNER,
+    )
+)
+RENAME = Statement(
+    QueryString(
+        f"""
+        UPDATE "user" u SET "name" = {{}}, "updatedAt" = now() WHERE u."id" = {{}} RETURNING {PROFILE}
+        """,
+        NAME,
+        OWNER,
+    )
+)
+RENEW_HASH = Statement(
+    QueryString(
+        """
+        UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now()
+        WHERE "user_id" = {} AND "password_hash" = {}
+        """,
+        PASSWORD_HASH,
+        OWNER,
+        OLD_HASH,
+    )
+)
+CHANGE_PASSWORD = Statement(
+    QueryString(
+        """
+        WITH ended AS (
+            DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" IS DISTINCT FROM {}::text
+        )
+        UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now() WHERE "user_id" = {}
+        """,
+        OWNER,
+        SESSION,
+        PASSWORD_HASH,
+        OWNER,
+    )
+)
+# What refers to the user goes with the row. Only the limit of failed logins does not refer to it.
+DELETE_USER = Statement(
+    QueryString(
+        """
+        WITH limits AS (
+            DELETE FROM "rate_limits" WHERE "email" IN (SELECT lower("email") FROM "user" WHERE "id" = {})
+        )
+        DELETE FROM "user" WHERE "id" = {}
+        """,
+        OWNER,
+        OWNER,
+    )
+)
+
+
+class Account(NamedTuple):
+    """A user, and the hash of the password, if it is an account of ours."""
+
+    profile: Profile
+    password_hash: str | None
+
+
+async def sign_up(user_id: str, name: str, email: str, password_hash: str) -> Profile:
+    """Add a user with a password. Raises EmailTaken."""
+    values = {"owner": user_id, "name": name, "email": email, "password_hash": password_hash}
+    rows = await database.fetch(SIGN_UP, **values)
+    if not rows:
+        raise EmailTaken
+    return profile(rows[0])
+
+
+async def find(email: str) -> Account | None:
+    """Return the account with this address, in its normal spelling."""
+    rows = await database.fetch(BY_EMAIL, email=email)
+    return Account(profile(rows[0]), rows[0][4]) if rows else None
+
+
+async def get(owner: Owner) -> Account | None:
+    """Return the owner's row, if the database has seen this user."""
+    rows = await database.fetch(BY_ID, owner=owner.id)
+    return Account(profile(rows[0]), rows[0][4]) if rows else None
+
+
+async def rename(owner: Owner, name: str) -> Profile | None:
+    """Set the name."""
+    rows = await database.fetch(RENAME, owner=owner.id, name=name)
+    return profile(rows[0]) if rows else None
+
+
+async def renew_hash(owner_id: str, old: str, new: str) -> None:
+    """Replace the hash of a password by another of the same, unless the password has been changed meanwhile."""
+    await database.fetch(RENEW_HASH, owner=owner_id, old_hash=old, password_hash=new)
+
+
+async def change_password(owner: Owner, password_hash: str) -> None:
+    """Set the password, and end every login but the one that asks."""
+    await database.fetch(CHANGE_PASSWORD, owner=owner.id, session=owner.session, password_hash=password_hash)
+
+
+async def delete_user(owner: Owner) -> None:
+    """Delete the user, and with it everything that there is about the user."""
+    await database.fetch(DELETE_USER, owner=owner.id)
+
+
+def profile(row: asyncpg.Record) -> Profile:
+    """Return the profile in the first four columns of a row."""
+    user_id, name, email, created_at = row[:4]
+    return Profile(user_id, name, None if email.endswith(owners.STAND_IN) else email, created_at)

@@ -1,0 +1,198 @@
+"""Accounts on the wire: what people send, checked, and what they get back. Passwords only ever come in."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.accounts import emails, passwords
+from app.envelopes import Data, Stamp
+from app.failures import Invalid
+
+MAX_NAME = 255  # characters
+TEXT = r"^[^\u0000]*$"
+
+Scope = Literal["read", "write"]
+Name = Annotated[
+    str,
+    Meta(
+        description=f"White space around it is trimmed; what is left has 1 to {MAX_NAME} characters.",
+        examples=["Ada Lovelace"],
+        extra_json_schema={"minLength": 1, "pattern": TEXT},
+    ),
+]
+Email = Annotated[
+    str,
+    Meta(
+        description="Upper and lower case are the same.",
+        examples=["ada@example.com"],
+        extra_json_schema={"format": "email"},
+    ),
+]
+Password = Annotated[str, Meta(examples=["correct horse battery staple"], extra_json_schema={"format": "password"})]
+NewPassword = Annotated[
+    str,
+    Meta(
+        description="Of any characters.",
+        examples=["correct horse battery staple"],
+        extra_json_schema={
+            "format": "password",
+            "minLength": passwords.MIN_CHARACTERS,
+            "maxLength": passwords.MAX_CHARACTERS,
+        },
+    ),
+]
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """Who somebody is. Of a user whom only a token has named so far, what the token says."""
+
+    id: Annotated[str, Meta(examples=["5f0c1d1e9a3b4c7d8e2f6a7b8c9d0e1f"])]
+    name: Annotated[str, Meta(examples=["Ada Lovelace"])]
+    email: Annotated[str | None, Meta(examples=["ada@example.com"])]
+    created_at: Stamp | None
+
+
+class ProfileData(Data[Profile], frozen=True):
+    """A user in an envelope."""
+
+
+class Login(msgspec.Struct, frozen=True):
+    """What a login gives: a token to call with, and one to get the next pair with."""
+
+    user: Profile
+    token: Annotated[str, Meta(description="A bearer token (JWT).", examples=["eyJhbGciOi…"])]
+    refresh_token: Annotated[str, Meta(description="For one use, within 30 days.", examples=["tsr_…"])]
+    expires_in: Annotated[int, Meta(description="Seconds for which `token` is valid.", examples=[900])]
+
+
+class LoginData(Data[Login], frozen=True):
+    """A login in an envelope."""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A login that has not ended."""
+
+    id: Annotated[str, Meta(examples=["Zk3v8wXq1mYt5RbL"])]
+    user_agent: Annotated[str | None, Meta(examples=["Mozilla/5.0 (X11; Linux x86_64)"])]
+    ip_address: Annotated[str | None, Meta(examples=["203.0.113.7"])]
+    created_at: Stamp
+    last_used_at: Annotated[Stamp, Meta(description="When its refresh token was last changed for a new one.")]
+    expires_at: Stamp
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")] = False
+
+
+class SessionListData(Data[list[Session]], frozen=True):
+    """Somebody's logins in an envelope, the last used first."""
+
+
+class PersonalToken(msgspec.Struct, frozen=True):
+    """A token for a script, without the token itself."""
+
+    id: Annotated[str, Meta(examples=["Zk3v8wXq1mYt5RbL"])]
+    name: Annotated[str, Meta(examples=["Backup script"])]
+    scope: Annotated[Scope, Meta(description="`read` changes nothing.")]
+    created_at: Stamp
+    expires_at: Stamp | None
+    last_used_at: Annotated[Stamp | None, Meta(description="To the minute.")]
+
+
+class NewPersonalToken(PersonalToken, frozen=True):
+    """A token for a script, on the one occasion that it is shown."""
+
+    token: Annotated[str, Meta(examples=["tsk_…"])]
+
+
+class PersonalTokenListData(Data[list[PersonalToken]], frozen=True):
+    """Somebody's tokens for scripts in an envelope, the newest first."""
+
+
+class NewPersonalTokenData(Data[NewPersonalToken], frozen=True):
+    """A new token for a script in an envelope."""
+
+
+class SignUp(msgspec.Struct, frozen=True):
+    """A new account."""
+
+    name: Name
+    email: Email
+    password: NewPassword
+
+    def __post_init__(self) -> None:
+        """Trim and normalise. Raises Invalid."""
+        msgspec.structs.force_setattr(self, "name", _name(self.name))
+        msgspec.structs.force_setattr(self, "email", emails.normal(self.email))
+        passwords.check("password", self.password)
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Who says they are whom."""
+
+    email: Email
+    password: Password
+
+    def __post_init__(self) -> None:
+        """Normalise the address. Raises Invalid."""
+        msgspec.structs.force_setattr(self, "email", emails.normal(self.email))
+
+
+class Refresh(msgspec.Struct, frozen=True):
+    """The token that came with the last pair."""
+
+    refresh_token: Annotated[str, Meta(examples=["tsr_…"])]
+
+
+class ProfileChanges(msgspec.Struct, frozen=True):
+    """What somebody may change about themselves."""
+
+    name: Name
+
+    def __post_init__(self) -> None:
+        """Trim. Raises Invalid."""
+        msgspec.structs.force_setattr(self, "name", _name(self.name))
+
+
+class PasswordChange(msgspec.Struct, frozen=True):
+    """A new password, and the one that it replaces."""
+
+    current_password: Password
+    new_password: NewPassword
+
+    def __post_init__(self) -> None:
+        """Raises Invalid."""
+        passwords.check("new_password", self.new_password)
+
+
+class Farewell(msgspec.Struct, frozen=True):
+    """The password, because what follows is for good."""
+
+    password: Password
+
+
+class PersonalTokenRequest(msgspec.Struct, frozen=True):
+    """A token for a script."""
+
+    name: Name
+    scope: Annotated[Scope, Meta(description="`read` changes nothing.")]
+    expires_at: Annotated[
+        datetime | None,
+        Meta(description="RFC 3339, in the future. Absent or null: never.", examples=["2027-01-01T00:00:00Z"]),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Trim. Raises Invalid."""
+        msgspec.structs.force_setattr(self, "name", _name(self.name))
+        if self.expires_at is not None and (self.expires_at.tzinfo is None or self.expires_at <= datetime.now(UTC)):
+            raise Invalid("expires_at", "Expires at must be a time in the future, with its offset from UTC")
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not name:
+        raise Invalid("name", "Name is required")
+    if len(name) > MAX_NAME:
+        raise Invalid("name", f"Name must have {MAX_NAME} characters at most")
+    if "\0" in name:
+        raise Invalid("name", "Name must not contain the character U+0000")
+    return name

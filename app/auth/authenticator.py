@@ -1,0 +1,114 @@
+"""A bearer token in, a user out: from memory, by its signature, or from the database.
+
+A token that was verified is remembered until it expires, since a signature costs more than all the rest of a
+request. What ends a token earlier ends the memory of it: a key that its issuer has withdrawn, a login that was
+ended here. A login that another process ended is noticed a second later.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import msgspec
+
+from app.auth import opaque, queries, tokens
+from app.auth.keys import KeyStore
+from app.auth.tokens import HS256, Key, User
+from app.failures import InvalidToken
+from app.settings import Settings
+
+MAX_REMEMBERED = 10_000
+MAX_REMEMBERED_BYTES = 2048  # of one token: with larger ones the memory would be too
+SECONDS_BETWEEN_LOOKS = 1.0  # at the login behind a token
+
+
+class Verified(msgspec.Struct):
+    """What is remembered of a token."""
+
+    user: User
+    until: float
+    keys: KeyStore | None  # None: our own secret
+    generation: int
+    looked: float = 0.0  # when the database was last asked about the login
+
+    def holds(self, now: float) -> bool:
+        """Tell whether the token has not expired and its key has not been withdrawn."""
+        return now < self.until and (self.keys is None or self.keys.generation == self.generation)
+
+
+class Authenticator:
+    """Who is calling? Answers for the tokens of our secrets, of our accounts, and of the issuers we believe."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Believe whom the settings name."""
+        self.stores = {each.issuer: KeyStore(each) for each in settings.issuers}
+        self._secrets = [Key(HS256, secret) for secret in settings.jwt_secrets]
+        self._accounts = settings.accounts
+        self._provision = settings.provision_users
+        self._memory: dict[bytes, Verified] = {}
+        self._fetching: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Begin to fetch the issuers' keys, behind everybody's back."""
+        self._fetching = [asyncio.create_task(store.run()) for store in self.stores.values()]
+
+    async def close(self) -> None:
+        """Fetch no more."""
+        for task in self._fetching:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def user(self, token: bytes) -> User:
+        """Return whom the token names, if it is valid now. Raises InvalidToken, and Unavailable for the database."""
+        if self._accounts and opaque.PERSONAL_SHAPE.fullmatch(token):
+            # Asked each time, so that one that is revoked is refused everywhere and at once.
+            owner = await queries.owner_of(token.decode())
+            if owner is None:
+                raise InvalidToken
+            return owner
+        now = time.time()
+        known = self._memory.get(token)
+        if known is None or not known.holds(now):
+            known = self.verify(token)
+            self._remember(token, known)
+        if known.user.session and not 0 <= now - known.looked < SECONDS_BETWEEN_LOOKS:
+            if not await queries.is_logged_in(known.user):
+                self._memory.pop(token, None)
+                raise InvalidToken
+            known.looked = now
+        return known.user
+
+    def forget(self, user: User, session: str | None = None) -> None:
+        """Forget the tokens of one login of the user, or of all."""
+        for token, known in [*self._memory.items()]:
+            if known.user.id == user.id and session in (None, known.user.session):
+                del self._memory[token]
+
+    def verify(self, token: bytes) -> Verified:
+        """Return what the token says. It is tried with the keys of whom it says that it is from, and no others."""
+        header, claims = tokens.parse(token)
+        issuer = claims.get("iss")
+        store = self.stores.get(issuer) if isinstance(issuer, str) else None
+        if store is not None:
+            if header.get("alg") not in store.issuer.algorithms:
+                raise InvalidToken
+            generation = store.generation
+            tokens.verify(token, store.find(header.get("kid")))
+            tokens.check_audience(claims, store.issuer.audiences)
+            user = tokens.user(claims, may_be_new=self._provision)
+            return Verified(user, tokens.expiry(claims), store, generation)
+        tokens.verify(token, self._secrets)
+        if issuer != tokens.OUR_OWN:
+            return Verified(tokens.user(claims, may_be_new=self._provision), tokens.expiry(claims), None, 0)
+        if not self._accounts:
+            raise InvalidToken
+        return Verified(tokens.own_user(claims), tokens.expiry(claims), None, 0)
+
+    def _remember(self, token: bytes, verified: Verified) -> None:
+        if len(token) > MAX_REMEMBERED_BYTES:
+            return
+        self._memory.pop(token, None)
+        if len(self._memory) >= MAX_REMEMBERED:
+            del self._memory[next(iter(self._memory))]  # the oldest
+        self._memory[token] = verified

@@ -1,0 +1,158 @@
+"""The public keys of an issuer: fetched behind everybody's back, never while somebody waits for an answer.
+
+The last good set serves for a day while the issuer's endpoint is down. A key that is no longer in the set is
+believed no longer than it takes to fetch the set again.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import jwt
+import msgspec
+
+from app.auth.tokens import Key
+from app.failures import InvalidToken
+from app.issuers import KEY_TYPES, Issuer
+
+logger = logging.getLogger(__name__)
+
+MAX_SET_BYTES = 64 * 1024
+MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
+CURVES = {"OKP": ("Ed25519", "Ed448"), "EC": ("P-256",)}  # RFC 8037, section 3.1; RFC 7518, section 3.4
+FETCH_SECONDS = 3.0
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How often, in seconds."""
+
+    every: float = 300.0  # at the longest, from one good fetch to the next
+    apart: float = 30.0  # at the least, from one fetch to the next: also for unknown keys, also after a failure
+    kept: float = 24 * 60 * 60.0  # for which the last good set serves
+
+
+class KeyStore:
+    """The keys of one issuer. `generation` counts the sets there have been."""
+
+    def __init__(self, issuer: Issuer, pace: Pace | None = None) -> None:
+        """Know no key yet: `run` fetches them."""
+        self.issuer = issuer
+        self.generation = 0
+        self._pace = pace or Pace()
+        self._document = b""
+        self._keys: Mapping[str | None, list[Key]] = {}
+        self._good_at = 0.0
+        self._wanted = asyncio.Event()
+        self._told: str | None = None
+
+    def find(self, kid: object) -> list[Key]:
+        """Return the keys of that id; for a token without one, the issuer's only key.
+
+        Raises InvalidToken where there are none. Then they are fetched soon, because a new one may be among them.
+        """
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        keys = self._keys.get(kid) if isinstance(kid, str) else None
+        if keys is None:
+            self._wanted.set()
+            raise InvalidToken
+        return keys
+
+    async def run(self) -> None:
+        """Fetch the keys, and again and again, until cancelled. Never raises."""
+        client = await asyncio.to_thread(_client)  # it reads the certificates of everybody whom we trust
+        async with client:
+            while True:
+                began = time.monotonic()
+                self._wanted.clear()
+                is_good = await self._refresh(client)
+                pause = random.uniform(0.8, 0.98) * self._pace.every if is_good else self._pace.apart  # noqa: S311
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), pause)
+                await asyncio.sleep(began + self._pace.apart - time.monotonic())
+
+    async def _refresh(self, client: Any) -> bool:
+        try:
+            document = await _fetch(client, self.issuer.jwks_url)
+            if document != self._document:
+                self._take(await asyncio.to_thread(read_set, document, self.issuer.algorithms))
+                self._document = document
+        except Exception as error:
+            # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
+            self._tell(f"cannot be fetched ({type(error).__name__})", logging.WARNING)
+            if self._keys and self._good_at + self._pace.kept < time.time():
+                self._take({})
+                self._document = b""
+            return False
+        self._good_at = time.time()
+        self._tell(f"are here: {sum(map(len, self._keys.values()))}", logging.INFO)
+        return True
+
+    def _take(self, keys: Mapping[str | None, list[Key]]) -> None:
+        self._keys = keys
+        self.generation += 1
+
+    def _tell(self, what: str, level: int) -> None:
+        """Say it once, until there is something else to say."""
+        if what != self._told:
+            logger.log(level, "The keys of %s %s.", self.issuer.issuer, what)
+            self._told = what
+
+
+def read_set(document: bytes, algorithms: list[str]) -> dict[str | None, list[Key]]:
+    """Return the usable keys of a JWK Set (RFC 7517, section 5) by their ids. Raises ValueError for what is none."""
+    members = json.loads(document.decode())["keys"]
+    if not isinstance(members, list):
+        raise TypeError
+    keys: dict[str | None, list[Key]] = {}
+    for member in members:
+        with suppress(jwt.PyJWTError, ValueError, TypeError, KeyError, ArithmeticError):
+            key = _read_key(member, algorithms)
+            kid = member.get("kid")
+            if kid is None or isinstance(kid, str):
+                keys.setdefault(kid, []).append(key)
+    return keys
+
+
+def _read_key(member: dict[str, Any], algorithms: list[str]) -> Key:
+    """Return a member of a set as the key it is. Raises ValueError, KeyError or PyJWT's errors."""
+    algorithm = member.get("alg", algorithms[0])
+    kind = member["kty"]
+    if algorithm not in algorithms or kind != KEY_TYPES[algorithm]:
+        raise ValueError("a key for something else")
+    if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
+        raise ValueError("a key to encrypt with")
+    if "d" in member:
+        raise ValueError("a private key that everybody can read")
+    if kind in CURVES and member["crv"] not in CURVES[kind]:
+        raise ValueError("a key on another curve")
+    key = jwt.PyJWK(member, algorithm).key
+    if kind == "RSA" and key.key_size < MIN_RSA_BITS:
+        raise ValueError("a key that is too short")
+    return Key(algorithm, key)
+
+
+def _client() -> Any:
+    import httpx  # takes a while, and only those who have issuers need it
+
+    return httpx.AsyncClient(follow_redirects=False, timeout=FETCH_SECONDS)
+
+
+async def _fetch(client: Any, url: str) -> bytes:
+    """Return what is there, within three seconds and 64 KiB. Raises httpx's errors, TimeoutError and ValueError."""
+    async with asyncio.timeout(FETCH_SECONDS):
+        # Not compressed: little on the wire could be a lot in memory.
+        async with client.stream("GET", url, headers={"accept-encoding": "identity"}) as answer:
+            if answer.status_code != 200 or "content-encoding" in answer.headers:
+                raise ValueError("no answer to read")
+            document = b""
+            async for piece in answer.aiter_raw():
+                document += piece
+                if len(document) > MAX_SET_BYTES:
+                    raise ValueError("too much to read")
+            return document

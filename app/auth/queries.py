@@ -1,0 +1,41 @@
+"""What only the database knows about a caller: whether a login has ended, and whose a personal token is."""
+
+from piccolo.querystring import QueryString
+
+from app.auth import opaque
+from app.auth.tokens import User
+from app.database import database
+from app.statements import Param, Statement
+
+SESSION, OWNER, HASH = Param("session"), Param("owner"), Param("hash")
+
+SESSION_LIVES = Statement(
+    QueryString(
+        'SELECT 1 FROM "login_sessions" WHERE "id" = {} AND "user_id" = {} AND "expires_at" > now()', SESSION, OWNER
+    )
+)
+PERSONAL_TOKEN = Statement(
+    QueryString(
+        """
+        WITH "used" AS (
+            UPDATE "personal_access_tokens" SET "last_used_at" = now()
+            WHERE "token_hash" = {} AND coalesce("last_used_at", '-infinity') < now() - interval '1 minute'
+        )
+        SELECT "user_id", "scope" FROM "personal_access_tokens"
+        WHERE "token_hash" = {} AND coalesce("expires_at", 'infinity') > now()
+        """,
+        HASH,
+        HASH,
+    )
+)
+
+
+async def is_logged_in(user: User) -> bool:
+    """Tell whether the login behind a user's token has not been ended."""
+    return bool(await database.fetch(SESSION_LIVES, session=user.session, owner=user.id))
+
+
+async def owner_of(token: str) -> User | None:
+    """Return whose personal access token this is, if it is anybody's and still valid."""
+    rows = await database.fetch(PERSONAL_TOKEN, hash=opaque.hashed(token))
+    return User(id=rows[0][0], may_be_new=False, may_write=rows[0][1] == "write") if rows else None

@@ -1,0 +1,57 @@
+"""Users whom only a token has named so far: their row is added with the first thing that they own."""
+
+from typing import Any
+
+import asyncpg
+from piccolo.querystring import QueryString
+
+from app.auth.tokens import User
+from app.database import database
+from app.failures import InvalidToken
+from app.statements import Param, Statement
+
+ATTEMPTS = 4
+
+OWNER, NAME, EMAIL = Param("owner"), Param("name"), Param("email")
+
+# Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a
+# random one stands in, in a domain that cannot exist (RFC 2606, section 2).
+STAND_IN = "@user.invalid"
+ADD_OWNER = Statement(
+    QueryString(
+        f"""
+        INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
+        SELECT {{}}::text, coalesce({{}}::text, ''),
+               CASE WHEN {{}}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE lower("email") = lower({{}}::text))
+                    THEN gen_random_uuid() || '{STAND_IN}' ELSE {{}}::text END,
+               false, now(), now()
+        ON CONFLICT DO NOTHING
+        """,
+        OWNER,
+        NAME,
+        EMAIL,
+        EMAIL,
+        EMAIL,
+    )
+)
+
+
+async def store(statement: Statement, owner: User, **values: Any) -> list[asyncpg.Record]:
+    """Run a statement that stores something of `owner`, and return its rows.
+
+    An owner whom the database has not seen is added when the statement fails for that, so that nobody else's
+    write pays for the question. Raises InvalidToken for an owner who may not be added.
+    """
+    attempts_left = ATTEMPTS
+    while True:
+        attempts_left -= 1
+        try:
+            return await database.fetch(statement, owner=owner.id, **values)
+        except asyncpg.ForeignKeyViolationError:
+            if not owner.may_be_new:
+                raise InvalidToken from None
+            if not attempts_left:
+                raise
+        # Comes to nothing where another user takes the same email in the same instant. Then the next attempt
+        # sees that it is taken.
+        await database.fetch(ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)

@@ -1,0 +1,77 @@
+"""How the text of one variable is read. What is no good is refused in one line that names the variable."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+
+# What can be listened on: a name, an IPv4 or an IPv6 address.
+HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
+# RFC 6454, section 6.2, as browsers send it: other letters are in Punycode.
+ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+class ConfigurationError(Exception):
+    """A variable holds what it may not. The message is one line, fit for a terminal, without secrets."""
+
+
+def refuse(name: str, held: str, allowed: str) -> ConfigurationError:
+    """Return the one line to raise. `held` is for people to see, so never a secret."""
+    return ConfigurationError(f"{name} is {held}, but must be {allowed}.")
+
+
+def whole_number(given: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    """Return the number, from `low` to `high`. Raises ConfigurationError."""
+    text = given.get(name, str(default))
+    if re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high:
+        return int(text)
+    raise refuse(name, repr(text), f"a whole number from {low} to {high}")
+
+
+def seconds(given: Mapping[str, str], name: str, default: float) -> float:
+    """Return the seconds, from 0.01 to 3600. Raises ConfigurationError."""
+    text = given.get(name, str(default))
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) and 0.01 <= float(text) <= 3600:
+        return float(text)
+    raise refuse(name, repr(text), "a number of seconds from 0.01 to 3600")
+
+
+def choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """Return the word, in lower case. Raises ConfigurationError."""
+    text = given.get(name, default).lower()
+    if text in allowed:
+        return text
+    raise refuse(name, repr(text), f"one of {', '.join(allowed)}")
+
+
+def switch(given: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Return whether it is on. Raises ConfigurationError."""
+    return choice(given, name, "on" if default else "off", ("on", "off")) == "on"
+
+
+def host(given: Mapping[str, str], name: str, default: str) -> str:
+    """Return a host name or an address to listen on. Raises ConfigurationError."""
+    text = given.get(name, default)
+    if HOST.fullmatch(text):
+        return text
+    raise refuse(name, repr(text), "a host name or an IP address")
+
+
+def origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    """Return the origins (RFC 6454), in lower case. Raises ConfigurationError."""
+    texts = [text.strip().lower().removesuffix("/") for text in given.get(name, default).split(",")]
+    for text in texts:
+        if not ORIGIN.fullmatch(text):
+            held = repr(re.sub(r"(?<=//).*@", "***@", text))
+            raise refuse(name, held, "origins like https://app.example.com, comma-separated, never *")
+    return tuple(texts)
+
+
+def networks(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    """Return IP addresses and networks in CIDR's spelling (RFC 4632, section 3.1). Raises ConfigurationError."""
+    texts = tuple(text.strip() for text in given.get(name, default).split(","))
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise refuse(name, repr(text), "IP addresses or networks like 10.0.0.0/8, comma-separated") from None
+    return texts
