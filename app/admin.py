@@ -23,10 +23,10 @@ from piccolo.apps.user.tables import BaseUser
 from piccolo.columns import Column
 from piccolo.table import Table
 
-from app.bodies import MAX_BODY_BYTES, check_body_headers, decode
+from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
 from app.database import database
 from app.docs import ONE_DAY, POLICY
-from app.failures import Forbidden, Invalid, MethodNotAllowed, PayloadTooLarge, TooManyRequests, Unavailable
+from app.failures import Forbidden, Invalid, MethodNotAllowed, TooManyRequests, Unavailable
 from app.tables import RateLimit, Task, User
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def admin() -> ASGIRouteHandler:
     return asgi("/admin", is_mount=True, copy_scope=True, guards=guards)(_door)
 
 
-def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: `/administrator` is routed here too. Raises NotFoundException, MethodNotAllowed."""
     if connection.scope["raw_path"].split(b"/")[:2] != [b"", b"admin"]:
         raise NotFoundException
@@ -84,7 +84,7 @@ def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
         raise MethodNotAllowed({"GET", "POST", "PATCH", "DELETE"})
 
 
-def check_sender(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def check_sender(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: a page of another origin may not change anything here. Raises Forbidden.
 
     A browser tells whose page it is (Fetch, section 3.2), and what is no browser holds nobody else's cookies.
@@ -126,12 +126,7 @@ class _Texts(msgspec.Struct):
 
 async def _inwards(receive: Receive) -> Receive:
     """Read the body, which the admin would do without a limit. Raises PayloadTooLarge, NotJSON, Invalid."""
-    body, message = b"", {"more_body": True}
-    while message.get("more_body"):
-        message: Any = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLarge
+    body = await read(receive, MAX_BODY_BYTES)
     if body:
         decode(body, _Texts)
     unread: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]

@@ -6,13 +6,15 @@ being acceptable (422).
 """
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.exceptions import ClientException, InternalServerException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Receive
 
 from app.failures import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
@@ -35,18 +37,26 @@ class JSONRequest(Request[Any, Any, Any]):
         return decode(await self.body(), Any if field is None else field.annotation)
 
     async def body(self) -> bytes:
-        """Return the bytes. Raises BadRequest where there are none, RequestTimeout where they stop coming."""
-        try:
-            body = await super().body()
-        except InternalServerException as error:
-            raise RequestTimeout from error  # Litestar's word for a client that has left
-        except ClientException as error:
-            if error.status_code == PayloadTooLarge.status:
-                raise PayloadTooLarge(_limit(self.route_handler)) from error
-            raise
-        if not body:
+        """Return the bytes, however often. Raises BadRequest where there are none, and what `read` does."""
+        if not isinstance(self._body, bytes):
+            self._body = await read(self.receive, _limit(self.route_handler))
+        if not self._body:
             raise BadRequest
-        return body
+        return self._body
+
+
+async def read(receive: Receive, limit: int) -> bytes:
+    """Return a whole body. Raises PayloadTooLarge once it has more bytes, RequestTimeout where they stop coming."""
+    body, more = b"", True
+    while more:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestTimeout
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise PayloadTooLarge(limit)
+        more = message.get("more_body", False)
+    return body
 
 
 def decode(body: bytes, kind: Any) -> Any:
@@ -62,22 +72,35 @@ def decode(body: bytes, kind: Any) -> Any:
         raise NotJSON from error
 
 
-def check_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Guard: refuse what no body may be, also where none is read. Raises UnsupportedMediaType, PayloadTooLarge."""
-    headers = connection.headers
-    length = headers.get("content-length", "0")
-    if "content-encoding" in headers and (length != "0" or "transfer-encoding" in headers):
-        raise UnsupportedMediaType
-    limit = _limit(handler)
-    if length.isdecimal() and int(length) > limit:
-        raise PayloadTooLarge(limit)
+async def check_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: refuse what no body may be, where none is wanted. Raises UnsupportedMediaType, PayloadTooLarge."""
+    if _has_unknown_length(connection.scope["headers"], handler):
+        await read(connection.receive, _limit(handler))
 
 
-def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: refuse a body for what its headers say. Raises UnsupportedMediaType, PayloadTooLarge."""
-    if not all(map(_is_json, connection.headers.getall("content-type", []))):
+    headers = connection.scope["headers"]
+    if not all(_is_json(value) for name, value in headers if name == b"content-type"):
         raise UnsupportedMediaType
-    check_body(connection, handler)
+    _has_unknown_length(headers, handler)
+
+
+def _has_unknown_length(headers: Iterable[tuple[bytes, bytes]], handler: BaseRouteHandler) -> bool:
+    """Tell whether only reading it can tell how long a body is. Raises UnsupportedMediaType, PayloadTooLarge."""
+    length, is_encoded, is_chunked = b"0", False, False
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            is_encoded = True
+        elif name == b"transfer-encoding":
+            is_chunked = True
+    if is_encoded and (length != b"0" or is_chunked):
+        raise UnsupportedMediaType
+    if length != b"0" and length.isdigit() and int(length) > (limit := _limit(handler)):
+        raise PayloadTooLarge(limit)
+    return is_chunked
 
 
 def _limit(handler: BaseRouteHandler) -> int:
@@ -86,8 +109,9 @@ def _limit(handler: BaseRouteHandler) -> int:
     return own or MAX_BODY_BYTES
 
 
-def _is_json(content_type: str) -> bool:
-    media_type, _, parameters = content_type.lower().partition(";")
+@lru_cache(100)
+def _is_json(content_type: bytes) -> bool:
+    media_type, _, parameters = content_type.decode("latin-1").lower().partition(";")
     charsets = CHARSET.findall(parameters)
     return JSON_TYPE.fullmatch(media_type.strip()) is not None and all(each in ("utf-8", "utf8") for each in charsets)
 

@@ -6,7 +6,7 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -77,9 +77,20 @@ class Database(PostgresEngine):
 
         Raises Unavailable where there is no migrated database or no answer in time, and what asyncpg raises.
         """
+        return await self._in_time(self._fetch(statement.sql, statement.bind(values)))
+
+    async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> None:
+        """Run statements one after the other in one transaction, where one statement cannot do it.
+
+        Raises what `fetch` does, for all of them together.
+        """
+        await self._in_time(self._fetch_all(steps))
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         if not self.ready:
+            work.close()
             raise Unavailable
-        query = asyncio.ensure_future(self._fetch(statement.sql, statement.bind(values)))
+        query = asyncio.ensure_future(work)
         try:
             # asyncio.timeout would wait until a silent server confirms that it cancelled. This does not.
             await asyncio.wait({query}, timeout=self._timeout)
@@ -106,6 +117,11 @@ class Database(PostgresEngine):
         except OSError:
             self._revive()
             raise
+
+    async def _fetch_all(self, steps: Iterable[tuple[Statement, dict[str, Any]]]) -> None:
+        async with self.pool.acquire() as connection, connection.transaction():
+            for statement, values in steps:
+                await connection.fetch(statement.sql, *statement.bind(values))
 
     def _revive(self) -> None:
         """See to a server of our own that cannot be reached, behind the request that found out."""

@@ -26,13 +26,13 @@ from app.openapi import failures
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check_session_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def check_session_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: what cannot be an id is nobody's. Raises SessionNotFound."""
     if not ID.fullmatch(connection.path_params["session_id"]):
         raise SessionNotFound
 
 
-def check_token_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def check_token_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: what cannot be an id is nobody's. Raises TokenNotFound."""
     if not ID.fullmatch(connection.path_params["token_id"]):
         raise TokenNotFound

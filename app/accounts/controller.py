@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 
 from app.accounts import logins, passwords, proof, queries
 from app.accounts.logins import Device
+from app.accounts.queries import Account
 from app.accounts.structs import (
     Credentials,
     Farewell,
@@ -55,7 +56,7 @@ class AccountController(Controller):
         """Make an account, and log in to it."""
         password_hash = await passwords.hashed(data.password)
         who = await queries.sign_up(secrets.token_hex(16), data.name, data.email, password_hash)
-        return await _log_in(who, request, state)
+        return await _log_in(Account(who, password_hash), request, state)
 
     @post(
         "/login",
@@ -68,7 +69,7 @@ class AccountController(Controller):
     async def log_in(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Credentials]) -> LoginData:
         """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not."""
         account = await proof.by_email(data.email, data.password, device_of(request).address)
-        return await _log_in(account.profile, request, state)
+        return await _log_in(account, request, state)
 
     @post(
         "/refresh",
@@ -179,8 +180,5 @@ class AccountController(Controller):
         state.authenticator.forget(user)
 
 
-async def _log_in(who: Profile, request: Request[Any, Any, Any], state: State) -> LoginData:
-    login = await logins.start(who, device_of(request), state.settings.jwt_secrets[0])
-    if login is None:
-        raise InvalidCredentials
-    return LoginData(login)
+async def _log_in(account: Account, request: Request[Any, Any, Any], state: State) -> LoginData:
+    return LoginData(await logins.start(account, device_of(request), state.settings.jwt_secrets[0]))

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import asyncpg
 from piccolo.querystring import QueryString
 
-from app.accounts.queries import PROFILE, profile
+from app.accounts.queries import PROFILE, Account, profile
 from app.accounts.structs import Login, Profile, Session
 from app.auth import opaque, tokens
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import InvalidRefreshToken, SessionNotFound
+from app.failures import InvalidCredentials, InvalidRefreshToken, SessionNotFound
 from app.statements import Param, Statement, columns_of
 
 ACCESS_SECONDS = 15 * 60
@@ -24,7 +24,7 @@ REFRESH_SECONDS = 30 * 24 * 60 * 60
 
 OWNER, ID, FAMILY = Param("owner"), Param("id"), Param("family")
 TOKEN, NEW_TOKEN = Param("token"), Param("new_token")
-AGENT, ADDRESS = Param("agent"), Param("address")
+AGENT, ADDRESS, PASSWORD_HASH = Param("agent"), Param("address"), Param("password_hash")
 
 EXPIRY = f"now() + interval '{REFRESH_SECONDS} seconds'"
 
@@ -37,15 +37,18 @@ LOG_IN = Statement(
             )
         )
         INSERT INTO "login_sessions"
-            ("id", "user_id", "family_hash", "token_hash", "user_agent", "ip_address", "expires_at")
-        VALUES ({{}}, {{}}, {{}}, {{}}, {{}}, {{}}, {EXPIRY})
+            ("user_id", "id", "family_hash", "token_hash", "user_agent", "ip_address", "expires_at")
+        SELECT "user_id", {{}}, {{}}::bytea, {{}}::bytea, {{}}, {{}}, {EXPIRY} FROM "credentials"
+        WHERE "user_id" = {{}} AND "password_hash" = {{}} FOR SHARE
+        RETURNING "id"
         """,
         ID,
-        OWNER,
         FAMILY,
         TOKEN,
         AGENT,
         ADDRESS,
+        OWNER,
+        PASSWORD_HASH,
     )
 )
 ROTATE = Statement(
@@ -91,15 +94,20 @@ class Device(NamedTuple):
     agent: str | None
 
 
-async def start(who: Profile, device: Device, secret: str) -> Login | None:
-    """Log somebody in: store the login and return its first pair of tokens, or None where the user has gone."""
+async def start(account: Account, device: Device, secret: str) -> Login:
+    """Log somebody in: store the login and return its first pair of tokens.
+
+    Raises InvalidCredentials where the user has gone, or the password has been changed since it was looked at.
+    """
     session, token = secrets.token_urlsafe(12), opaque.new_refresh()
-    values = _hashes(token) | device._asdict()
+    values = _hashes(token) | device._asdict() | {"password_hash": account.password_hash}
     try:
-        await database.fetch(LOG_IN, owner=who.id, id=session, **values)
+        rows = await database.fetch(LOG_IN, owner=account.profile.id, id=session, **values)
     except asyncpg.ForeignKeyViolationError:
-        return None
-    return _pair(who, session, token, secret)
+        rows = []
+    if not rows:
+        raise InvalidCredentials
+    return _pair(account.profile, session, token, secret)
 
 
 async def rotate(token: str, device: Device, secret: str) -> Login:

@@ -40,5 +40,7 @@ async def _decide(attempt: Attempt, account: Account | None, password: str) -> A
     await limits.succeeded(attempt)
     if passwords.is_outdated(kept):
         with suppress(Busy):  # then the next login does it
-            await queries.renew_hash(account.profile.id, kept, await passwords.hashed(password))
+            renewed = await passwords.hashed(password)
+            if await queries.renew_hash(account.profile.id, kept, renewed):
+                return account._replace(password_hash=renewed)
     return account

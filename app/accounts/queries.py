@@ -1,6 +1,6 @@
 """Every question we ask about people and their passwords.
 
-Each is one statement, and so one transaction: an account is there with its password, or not at all.
+Each is one transaction: an account is there with its password, or not at all.
 """
 
 from typing import NamedTuple
@@ -72,7 +72,7 @@ RENEW_HASH = Statement(
     QueryString(
         """
         UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now()
-        WHERE "user_id" = {} AND "password_hash" = {}
+        WHERE "user_id" = {} AND "password_hash" = {} RETURNING "user_id"
         """,
         PASSWORD_HASH,
         OWNER,
@@ -81,17 +81,13 @@ RENEW_HASH = Statement(
 )
 CHANGE_PASSWORD = Statement(
     QueryString(
-        """
-        WITH ended AS (
-            DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" IS DISTINCT FROM {}::text
-        )
-        UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now() WHERE "user_id" = {}
-        """,
-        OWNER,
-        SESSION,
+        'UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now() WHERE "user_id" = {}',
         PASSWORD_HASH,
         OWNER,
     )
+)
+END_OTHERS = Statement(
+    QueryString('DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" IS DISTINCT FROM {}::text', OWNER, SESSION)
 )
 # What refers to the user goes with the row. Only the limit of failed logins does not refer to it.
 DELETE_USER = Statement(
@@ -142,14 +138,21 @@ async def rename(owner: Owner, name: str) -> Profile | None:
     return profile(rows[0]) if rows else None
 
 
-async def renew_hash(owner_id: str, old: str, new: str) -> None:
-    """Replace the hash of a password by another of the same, unless the password has been changed meanwhile."""
-    await database.fetch(RENEW_HASH, owner=owner_id, old_hash=old, password_hash=new)
+async def renew_hash(owner_id: str, old: str, new: str) -> bool:
+    """Replace the hash of a password by another of the same. Returns whether the password was still that one."""
+    return bool(await database.fetch(RENEW_HASH, owner=owner_id, old_hash=old, password_hash=new))
 
 
 async def change_password(owner: Owner, password_hash: str) -> None:
-    """Set the password, and end every login but the one that asks."""
-    await database.fetch(CHANGE_PASSWORD, owner=owner.id, session=owner.session, password_hash=password_hash)
+    """Set the password, and end every login but the one that asks.
+
+    In this order, in one transaction: a login that the old password opens meanwhile waits for the first statement,
+    and then comes to nothing; one that was opened before is seen by the second.
+    """
+    await database.fetch_all(
+        (CHANGE_PASSWORD, {"owner": owner.id, "password_hash": password_hash}),
+        (END_OTHERS, {"owner": owner.id, "session": owner.session}),
+    )
 
 
 async def delete_user(owner: Owner) -> None:

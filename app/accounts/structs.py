@@ -183,8 +183,15 @@ class PersonalTokenRequest(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Trim. Raises Invalid."""
         msgspec.structs.force_setattr(self, "name", _name(self.name))
-        if self.expires_at is not None and (self.expires_at.tzinfo is None or self.expires_at <= datetime.now(UTC)):
+        if self.expires_at is not None and not _is_ahead(self.expires_at):
             raise Invalid("expires_at", "Expires at must be a time in the future, with its offset from UTC")
+
+
+def _is_ahead(time: datetime) -> bool:
+    try:
+        return time.tzinfo is not None and time.astimezone(UTC) > datetime.now(UTC)
+    except OverflowError:  # the last year, and then an offset
+        return False
 
 
 def _name(text: str) -> str:

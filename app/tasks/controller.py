@@ -20,7 +20,7 @@ PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 MAX_ID = 2**63 - 1
 
 
-def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: refuse an id before the body is looked at. Raises Invalid, TaskNotFound."""
     task_id = connection.path_params.get("task_id", "1")
     if not PLAIN_INTEGER.fullmatch(task_id):
