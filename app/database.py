@@ -79,12 +79,12 @@ class Database(PostgresEngine):
         """
         return await self._in_time(self._fetch(statement.sql, statement.bind(values)))
 
-    async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> None:
+    async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> list[list[asyncpg.Record]]:
         """Run statements one after the other in one transaction, where one statement cannot do it.
 
-        Raises what `fetch` does, for all of them together.
+        Returns the rows of each. Raises what `fetch` does, for all of them together.
         """
-        await self._in_time(self._fetch_all(steps))
+        return await self._in_time(self._fetch_all(steps))
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         if not self.ready:
@@ -118,10 +118,9 @@ class Database(PostgresEngine):
             self._revive()
             raise
 
-    async def _fetch_all(self, steps: Iterable[tuple[Statement, dict[str, Any]]]) -> None:
+    async def _fetch_all(self, steps: Iterable[tuple[Statement, dict[str, Any]]]) -> list[list[asyncpg.Record]]:
         async with self.pool.acquire() as connection, connection.transaction():
-            for statement, values in steps:
-                await connection.fetch(statement.sql, *statement.bind(values))
+            return [await connection.fetch(each.sql, *each.bind(values)) for each, values in steps]
 
     def _revive(self) -> None:
         """See to a server of our own that cannot be reached, behind the request that found out."""

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from app.variables import refuse
 
+OUR_OWN = "urn:tasks-api:accounts"  # the `iss` of the tokens of our own accounts
 SHAPE = "a JSON list of {issuer, jwks_url, audience, algorithms}, or a file that holds one"
 
 # The kind of key (RFC 7517, section 4.1) that each algorithm takes. Symmetric ones are not among them: to the
@@ -51,10 +52,12 @@ def issuers(given: Mapping[str, str], name: str, root: Path) -> tuple[Issuer, ..
             raise refuse(name, "not JSON, and no file that can be read", SHAPE) from None
     try:
         found = tuple(msgspec.json.decode(text, type=list[Issuer]))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise refuse(name, f"not readable ({error})", SHAPE) from None
     for each in found:
         _check(name, each)
+    if OUR_OWN in {each.issuer for each in found}:
+        raise refuse(name, f"a list with {OUR_OWN}", "one of others: that is the name of our own accounts")
     if len({each.issuer for each in found}) < len(found):
         raise refuse(name, "a list with an issuer in it twice", SHAPE)
     return found
@@ -63,14 +66,16 @@ def issuers(given: Mapping[str, str], name: str, root: Path) -> tuple[Issuer, ..
 def _check(name: str, issuer: Issuer) -> None:
     unknown = [each for each in issuer.algorithms if each not in KEY_TYPES]
     if unknown or len({KEY_TYPES[each] for each in issuer.algorithms}) > 1:
-        held = f"a list with the algorithms {', '.join(issuer.algorithms)}"
+        held = f"a list with the algorithms {', '.join(repr(each)[1:-1] for each in issuer.algorithms)}"
         raise refuse(name, held, "one with EdDSA, ES256, or RS256 and PS256, for each issuer")
     try:
         url = urlsplit(issuer.jwks_url)
-        is_good = bool(url.hostname) and (url.scheme == "https" or (url.scheme == "http" and _is_here(url.hostname)))
+        host = url.hostname or ""
+        is_there = bool(host) and url.port != 0 and "@" not in url.netloc
+        is_good = is_there and (url.scheme == "https" or (url.scheme == "http" and _is_here(host)))
     except ValueError:
         is_good = False
-    if not is_good or not issuer.jwks_url.isprintable():
+    if not is_good or not issuer.jwks_url.isprintable() or " " in issuer.jwks_url:
         raise refuse(name, "a list with a jwks_url that cannot be trusted", "one with https, or http on this machine")
 
 

@@ -30,7 +30,11 @@ DESCRIPTION = "accounts of our own: passwords, logins, personal access tokens"
 FORWARDS = """
 DO $$ BEGIN
     IF obj_description('"user"'::regclass, 'pg_class') = 'Made by the Tasks API.' THEN
-        CREATE INDEX user_email_folded ON "user" (lower(email));
+        BEGIN
+            CREATE UNIQUE INDEX user_email_folded ON "user" (lower(email));
+        EXCEPTION WHEN unique_violation THEN  -- tokens have brought some that differ in case alone
+            CREATE INDEX user_email_folded ON "user" (lower(email));
+        END;
     END IF;
 END $$
 """

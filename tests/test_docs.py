@@ -225,6 +225,13 @@ class TestTruth:
             if path != tasks:
                 await go(method, path, mine + 99, json={"title": "x"} if method == "put" else None)
                 await go(method, path, "abc", json={"title": "x"} if method == "put" else None)
+        joan = {"name": "Joan", "email": "joan@example.com", "password": "correct horse"}
+        login = (await stranger.post("/api/auth/signup", json=joan)).json()["data"]
+        bearer = {"authorization": f"Bearer {login['token']}"}
+        wish = {"name": "A script", "scope": "read"}
+        script = (await stranger.post("/api/auth/tokens", json=wish, headers=bearer)).json()["data"]
+        for method, path in [("post", tasks), ("put", task), ("patch", flip), ("delete", task)]:
+            await go(method, path, client=stranger, headers={"authorization": f"Bearer {script['token']}"})
         for path in service:
             await go("get", path)
         try:

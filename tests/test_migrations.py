@@ -142,7 +142,7 @@ USERS: Catalog = {
     ],
     "constraints": ["user_email_key UNIQUE (email)", "user_pkey PRIMARY KEY (id)"],
     "indexes": [
-        'CREATE INDEX user_email_folded ON public."user" USING btree (lower(email))',
+        'CREATE UNIQUE INDEX user_email_folded ON public."user" USING btree (lower(email))',
         'CREATE UNIQUE INDEX user_email_key ON public."user" USING btree (email)',
         'CREATE UNIQUE INDEX user_pkey ON public."user" USING btree (id)',
     ],

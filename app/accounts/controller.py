@@ -159,8 +159,10 @@ class AccountController(Controller):
         self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[PasswordChange]
     ) -> None:
         """Ends every login but this one. A wrong password counts as a failed login."""
-        await proof.again(user, data.current_password, device_of(request).address)
-        await queries.change_password(user, await passwords.hashed(data.new_password))
+        account = await proof.again(user, data.current_password, device_of(request).address)
+        new = await passwords.hashed(data.new_password)
+        if not await queries.change_password(user, f"{account.password_hash}", new):
+            raise InvalidCredentials  # somebody else has changed it meanwhile
         state.authenticator.forget(user)
 
     @delete(

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import math
 from datetime import datetime
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from piccolo.querystring import QueryString
@@ -22,7 +23,7 @@ FAILURES_PER_ADDRESS = 100
 WINDOW = "interval '15 minutes'"
 LOCK = "interval '15 minutes'"
 SECONDS_TO_DECIDE = 10.0  # An attempt that is undecided for longer never will be: its process has died.
-SECONDS_BETWEEN_LOOKS = 0.05
+PAUSES = (0.02, 0.04, 0.08, 0.16, 0.3)  # seconds between two looks at what is undecided
 SWEPT_AT_ONCE = 1000
 
 KEY, LIMIT, STAMP = Param("key"), Param("limit"), Param("stamp")
@@ -94,6 +95,15 @@ TAKE_BACK = Statement(
         KEY,
     )
 )
+DROP_IF_EMPTY = Statement(
+    QueryString(
+        """
+        DELETE FROM "rate_limits"
+        WHERE "email" = {} AND cardinality("recent_attempts") = 0 AND coalesce("locked_until", '-infinity') < now()
+        """,
+        KEY,
+    )
+)
 ABANDON = Statement(
     QueryString(
         f"""
@@ -117,43 +127,54 @@ SWEEP = Statement(
 )
 
 
-class Attempt(NamedTuple):
-    """A login that has been counted and is not decided yet."""
+class Counted(NamedTuple):
+    """One attempt under one limit."""
 
-    email: str
-    address: str
+    key: str
+    limit: int
     at: datetime
+
+
+class Attempt(NamedTuple):
+    """A login that has been counted, and is not decided yet."""
+
+    email: Counted
+    address: Counted
 
 
 async def begin(email: str, address: str | None) -> Attempt:
     """Count an attempt. Raises TooManyRequests where the email or the address on the network is locked."""
-    key = address_key(address)
-    await _check(key)
-    while True:
-        if rows := await database.fetch(COUNT, key=email, limit=FAILURES_PER_EMAIL):
-            return Attempt(email, key, rows[0][0])
-        if await _check(email) > SECONDS_TO_DECIDE:
-            await database.fetch(ABANDON, key=email)
-        else:
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+    by_address = await _count(address_key(address), FAILURES_PER_ADDRESS)
+    if by_address is None:
+        raise TooManyRequests(1)  # so many at once that nobody can tell yet whether they fail
+    pauses = chain(PAUSES, repeat(PAUSES[-1]))
+    try:
+        while not (by_email := await _count(email, FAILURES_PER_EMAIL)):  # noqa: ASYNC110 # others may decide it
+            await asyncio.sleep(next(pauses))
+    except BaseException:
+        await _take_back(by_address)
+        raise
+    return Attempt(by_email, by_address)
 
 
 async def failed(attempt: Attempt) -> None:
-    """The password was wrong: the attempt goes on to count, and locks the email if it is the fifth."""
-    await database.fetch(FAIL, key=attempt.email, stamp=attempt.at, limit=FAILURES_PER_EMAIL)
-    await database.fetch(FAIL, key=attempt.address, stamp=attempt.at, limit=FAILURES_PER_ADDRESS)
+    """The password was wrong: the attempt goes on to count, and locks what it is the last under the limit of."""
+    for each in attempt:
+        await database.fetch(FAIL, key=each.key, stamp=each.at, limit=each.limit)
     await database.fetch(SWEEP)
 
 
 async def succeeded(attempt: Attempt) -> None:
-    """The password was right: nothing counts any more for this email."""
-    await database.fetch(CLEAR, key=attempt.email)
+    """The password was right: nothing counts any more for this email, and this attempt for no address."""
+    await database.fetch(CLEAR, key=attempt.email.key)
+    await _take_back(attempt.address)
     await database.fetch(SWEEP)
 
 
 async def take_back(attempt: Attempt) -> None:
     """The password was not looked at, so this was no attempt."""
-    await database.fetch(TAKE_BACK, key=attempt.email, stamp=attempt.at)
+    for each in attempt:
+        await _take_back(each)
 
 
 def address_key(address: str | None) -> str:
@@ -167,10 +188,19 @@ def address_key(address: str | None) -> str:
     return f"ip:{found}"
 
 
-async def _check(key: str) -> float:
-    """Return the age of the last attempt, in seconds. Raises TooManyRequests where the key is locked."""
+async def _count(key: str, limit: int) -> Counted | None:
+    """Count one more. Returns None where too many are undecided. Raises TooManyRequests where the key is locked."""
+    if rows := await database.fetch(COUNT, key=key, limit=limit):
+        return Counted(key, limit, rows[0][0])
     rows = await database.fetch(LOOK, key=key)
     locked, age = rows[0] if rows else (None, 0.0)
     if locked is not None and locked > 0:
         raise TooManyRequests(math.ceil(locked))
-    return age
+    if age > SECONDS_TO_DECIDE:
+        await database.fetch(ABANDON, key=key)
+    return None
+
+
+async def _take_back(counted: Counted) -> None:
+    await database.fetch(TAKE_BACK, key=counted.key, stamp=counted.at)
+    await database.fetch(DROP_IF_EMPTY, key=counted.key)

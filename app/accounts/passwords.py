@@ -24,6 +24,8 @@ WAIT_SECONDS = 5.0  # for one's turn
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _threads = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="argon2")
 
+_one_new = asyncio.Semaphore(1)
+
 # Of no password: verified where there is no account, so that it takes as long as where there is one.
 DECOY = "$argon2id$v=19$m={},t={},p={}${}${}".format(
     _hasher.memory_cost,
@@ -42,7 +44,12 @@ def check(field: str, password: str) -> None:
 
 async def hashed(password: str) -> str:
     """Return the hash to keep, in the PHC string format. Raises Busy."""
-    return await _in_turn(lambda: _hasher.hash(_normal(password)))
+    try:
+        # One at a time, so that those who sign up never keep those waiting who log in.
+        async with asyncio.timeout(WAIT_SECONDS), _one_new:
+            return await _in_turn(lambda: _hasher.hash(_normal(password)))
+    except TimeoutError:
+        raise Busy from None
 
 
 async def matches(kept: str | None, password: str) -> bool:

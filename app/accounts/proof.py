@@ -3,7 +3,6 @@
 from contextlib import suppress
 
 from app.accounts import limits, passwords, queries
-from app.accounts.limits import Attempt
 from app.accounts.queries import Account
 from app.auth.tokens import User
 from app.failures import Busy, InvalidCredentials
@@ -15,29 +14,34 @@ async def by_email(email: str, password: str, address: str | None) -> Account:
     Raises InvalidCredentials, in the same time whether there is such an account or not; TooManyRequests; Busy.
     """
     attempt = await limits.begin(email, address)
-    return await _decide(attempt, await queries.find(email), password)
-
-
-async def again(user: User, password: str, address: str | None) -> None:
-    """Let somebody who is logged in go on with something grave. Raises what `by_email` does."""
-    account = await queries.get(user)
-    if account is None or account.profile.email is None:
-        raise InvalidCredentials  # somebody whom only a token has named
-    attempt = await limits.begin(account.profile.email.lower(), address)
-    await _decide(attempt, account, password)
-
-
-async def _decide(attempt: Attempt, account: Account | None, password: str) -> Account:
-    kept = account.password_hash if account else None
     try:
-        matches = await passwords.matches(kept, password)
-    except Busy:
-        await limits.take_back(attempt)
+        account = await queries.find(email)
+        matches = await passwords.matches(account.password_hash if account else None, password)
+    except Exception:
+        # Not looked at, so no attempt. If that cannot be said either, the limits count it after a while.
+        with suppress(Exception):
+            await limits.take_back(attempt)
         raise
-    if account is None or kept is None or not matches:
+    if account is None or account.password_hash is None or not matches:
         await limits.failed(attempt)
         raise InvalidCredentials
     await limits.succeeded(attempt)
+    return await _up_to_date(account, account.password_hash, password)
+
+
+async def again(user: User, password: str, address: str | None) -> Account:
+    """Let somebody who is logged in go on with something grave. Raises what `by_email` does."""
+    known = await queries.get(user)
+    if known is None or known.profile.email is None:
+        raise InvalidCredentials  # somebody whom only a token has named
+    account = await by_email(known.profile.email.lower(), password, address)
+    if account.profile.id != user.id:
+        raise InvalidCredentials
+    return account
+
+
+async def _up_to_date(account: Account, kept: str, password: str) -> Account:
+    """Hash the password anew where the parameters have moved on."""
     if passwords.is_outdated(kept):
         with suppress(Busy):  # then the next login does it
             renewed = await passwords.hashed(password)

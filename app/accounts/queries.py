@@ -68,7 +68,7 @@ RENAME = Statement(
         OWNER,
     )
 )
-RENEW_HASH = Statement(
+REPLACE_HASH = Statement(
     QueryString(
         """
         UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now()
@@ -79,15 +79,17 @@ RENEW_HASH = Statement(
         OLD_HASH,
     )
 )
-CHANGE_PASSWORD = Statement(
-    QueryString(
-        'UPDATE "credentials" SET "password_hash" = {}, "updated_at" = now() WHERE "user_id" = {}',
-        PASSWORD_HASH,
-        OWNER,
-    )
-)
 END_OTHERS = Statement(
-    QueryString('DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" IS DISTINCT FROM {}::text', OWNER, SESSION)
+    QueryString(
+        """
+        DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" IS DISTINCT FROM {}::text
+        AND EXISTS (SELECT 1 FROM "credentials" WHERE "user_id" = {} AND "password_hash" = {})
+        """,
+        OWNER,
+        SESSION,
+        OWNER,
+        PASSWORD_HASH,
+    )
 )
 # What refers to the user goes with the row. Only the limit of failed logins does not refer to it.
 DELETE_USER = Statement(
@@ -140,19 +142,20 @@ async def rename(owner: Owner, name: str) -> Profile | None:
 
 async def renew_hash(owner_id: str, old: str, new: str) -> bool:
     """Replace the hash of a password by another of the same. Returns whether the password was still that one."""
-    return bool(await database.fetch(RENEW_HASH, owner=owner_id, old_hash=old, password_hash=new))
+    return bool(await database.fetch(REPLACE_HASH, owner=owner_id, old_hash=old, password_hash=new))
 
 
-async def change_password(owner: Owner, password_hash: str) -> None:
-    """Set the password, and end every login but the one that asks.
+async def change_password(owner: Owner, old: str, new: str) -> bool:
+    """Set the password, and end every login but the one that asks. Returns whether the password was still the old one.
 
     In this order, in one transaction: a login that the old password opens meanwhile waits for the first statement,
     and then comes to nothing; one that was opened before is seen by the second.
     """
-    await database.fetch_all(
-        (CHANGE_PASSWORD, {"owner": owner.id, "password_hash": password_hash}),
-        (END_OTHERS, {"owner": owner.id, "session": owner.session}),
+    changed, _ = await database.fetch_all(
+        (REPLACE_HASH, {"owner": owner.id, "old_hash": old, "password_hash": new}),
+        (END_OTHERS, {"owner": owner.id, "session": owner.session, "password_hash": new}),
     )
+    return bool(changed)
 
 
 async def delete_user(owner: Owner) -> None:

@@ -15,6 +15,7 @@ from app.auth import opaque, queries, tokens
 from app.auth.keys import KeyStore
 from app.auth.tokens import HS256, Key, User
 from app.failures import InvalidToken
+from app.issuers import OUR_OWN
 from app.settings import Settings
 
 MAX_REMEMBERED = 10_000
@@ -89,7 +90,7 @@ class Authenticator:
         """Return what the token says. It is tried with the keys of whom it says that it is from, and no others."""
         header, claims = tokens.parse(token)
         issuer = claims.get("iss")
-        store = self.stores.get(issuer) if isinstance(issuer, str) else None
+        store = self.stores.get(issuer) if issuer else None
         if store is not None:
             if header.get("alg") not in store.issuer.algorithms:
                 raise InvalidToken
@@ -99,7 +100,7 @@ class Authenticator:
             user = tokens.user(claims, may_be_new=self._provision)
             return Verified(user, tokens.expiry(claims), store, generation)
         tokens.verify(token, self._secrets)
-        if issuer != tokens.OUR_OWN:
+        if issuer != OUR_OWN:
             return Verified(tokens.user(claims, may_be_new=self._provision), tokens.expiry(claims), None, 0)
         if not self._accounts:
             raise InvalidToken

@@ -10,7 +10,8 @@ import logging
 import random
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from itertools import chain
 from typing import Any
 
 import jwt
@@ -26,6 +27,7 @@ MAX_SET_BYTES = 64 * 1024
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 CURVES = {"OKP": ("Ed25519", "Ed448"), "EC": ("P-256",)}  # RFC 8037, section 3.1; RFC 7518, section 3.4
 FETCH_SECONDS = 3.0
+MAX_TRIED = 8  # keys, for one token
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -51,47 +53,56 @@ class KeyStore:
         self._told: str | None = None
 
     def find(self, kid: object) -> list[Key]:
-        """Return the keys of that id; for a token without one, the issuer's only key.
+        """Return the keys of that id; for a token without one, all of them, or the first few.
 
         Raises InvalidToken where there are none. Then they are fetched soon, because a new one may be among them.
         """
-        if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        keys = self._keys.get(kid) if isinstance(kid, str) else None
-        if keys is None:
+        keys: list[Key] | None = None
+        if kid is None:
+            keys = [*chain.from_iterable(self._keys.values())][:MAX_TRIED]
+        elif isinstance(kid, str):
+            keys = self._keys.get(kid)
+        if not keys:
             self._wanted.set()
             raise InvalidToken
         return keys
 
     async def run(self) -> None:
         """Fetch the keys, and again and again, until cancelled. Never raises."""
-        client = await asyncio.to_thread(_client)  # it reads the certificates of everybody whom we trust
-        async with client:
+        async with AsyncExitStack() as stack:
+            client = None
             while True:
                 began = time.monotonic()
                 self._wanted.clear()
-                is_good = await self._refresh(client)
-                pause = random.uniform(0.8, 0.98) * self._pace.every if is_good else self._pace.apart  # noqa: S311
+                try:
+                    if client is None:
+                        # In a thread: it reads the certificates of everybody whom this machine trusts.
+                        client = await asyncio.to_thread(_client, self.issuer.jwks_url)
+                        await stack.enter_async_context(client)
+                    await self._refresh(client)
+                    pause = random.uniform(0.8, 0.98) * self._pace.every  # noqa: S311 # so that not all come at once
+                except Exception as error:
+                    # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
+                    self._failed(error)
+                    pause = self._pace.apart
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wanted.wait()
                 await asyncio.sleep(began + self._pace.apart - time.monotonic())
 
-    async def _refresh(self, client: Any) -> bool:
-        try:
-            document = await _fetch(client, self.issuer.jwks_url)
-            if document != self._document:
-                self._take(await asyncio.to_thread(read_set, document, self.issuer.algorithms))
-                self._document = document
-        except Exception as error:
-            # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
-            self._tell(f"cannot be fetched ({type(error).__name__})", logging.WARNING)
-            if self._keys and self._good_at + self._pace.kept < time.time():
-                self._take({})
-                self._document = b""
-            return False
+    async def _refresh(self, client: Any) -> None:
+        document = await _fetch(client, self.issuer.jwks_url)
+        if document != self._document:
+            self._take(await asyncio.to_thread(read_set, document, self.issuer.algorithms))
+            self._document = document
         self._good_at = time.time()
         self._tell(f"are here: {sum(map(len, self._keys.values()))}", logging.INFO)
-        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._tell(f"cannot be fetched ({type(error).__name__})", logging.WARNING)
+        if self._keys and self._good_at + self._pace.kept < time.time():
+            self._take({})
+            self._document = b""
 
     def _take(self, keys: Mapping[str | None, list[Key]]) -> None:
         self._keys = keys
@@ -119,8 +130,10 @@ def read_set(document: bytes, algorithms: list[str]) -> dict[str | None, list[Ke
     return keys
 
 
-def _read_key(member: dict[str, Any], algorithms: list[str]) -> Key:
+def _read_key(member: Any, algorithms: list[str]) -> Key:
     """Return a member of a set as the key it is. Raises ValueError, KeyError or PyJWT's errors."""
+    if not isinstance(member, dict):
+        raise TypeError("no key at all")
     algorithm = member.get("alg", algorithms[0])
     kind = member["kty"]
     if algorithm not in algorithms or kind != KEY_TYPES[algorithm]:
@@ -137,10 +150,11 @@ def _read_key(member: dict[str, Any], algorithms: list[str]) -> Key:
     return Key(algorithm, key)
 
 
-def _client() -> Any:
+def _client(url: str) -> Any:
     import httpx  # takes a while, and only those who have issuers need it
 
-    return httpx.AsyncClient(follow_redirects=False, timeout=FETCH_SECONDS)
+    # Without TLS, through a proxy of the environment, it would be the proxy's word.
+    return httpx.AsyncClient(follow_redirects=False, timeout=FETCH_SECONDS, trust_env=url.startswith("https:"))
 
 
 async def _fetch(client: Any, url: str) -> bytes:
