@@ -51,6 +51,10 @@ psql: (install "requirements.txt")
 test *ARGS: (install "requirements-dev.txt")
     @{{ python }} -m pytest {{ if ARGS == "" { parallel } else { ARGS } }}
 
+# Measure the speed beside others; `just bench quick` takes two minutes
+bench *ARGS: (install "requirements.txt")
+    @{{ python }} -m benchmarks {{ ARGS }}
+
 # Lint, formatting and types
 check: (install "requirements-dev.txt")
     @{{ python }} -m ruff check .
@@ -69,6 +73,7 @@ lock:
     {{ compile }} pyproject.toml -o requirements.txt
     {{ compile }} pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
     {{ compile }} --group tools -o requirements-tools.txt
+    {{ compile }} benchmarks/requirements.in -o benchmarks/requirements.txt
 
 # Install from a lock file, into .venv; a tenth of a second where nothing has changed
 [private]

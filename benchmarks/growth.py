@@ -1,0 +1,147 @@
+"""What becomes of our speed as things grow: rows in the table, users who call, connections, workers."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from app.embedded import EmbeddedPostgres
+from benchmarks import chart, report
+from benchmarks.data import Database, Group, Population, new_database
+from benchmarks.lineup import LINEUP
+from benchmarks.rounds import Arena, Measurement, Plan, line
+from benchmarks.toolbox import say
+
+ROWS = (10_000, 100_000, 1_000_000)
+USERS = (1, 10, 100, 1000)
+CONNECTIONS = (1, 4, 16, 64)
+WORKERS = (1, 2)
+USUAL = ("list20", "get", "post", "mixed")
+
+# Who is asked for is the same in each of the tables; only the others grow.
+FEW = Population(readers=Group(1, 20, 100), long=Group(3001, 0, 0), editors=Group(5001, 20, 100))
+
+
+class Point(NamedTuple):
+    """One size that is measured."""
+
+    label: str
+    arena: Arena
+    connections: int = 16
+
+
+class Sweep(NamedTuple):
+    """One question, and the medians that answer it: a measurement for each size and workload."""
+
+    name: str
+    title: str
+    below: str
+    labels: list[str]
+    medians: dict[str, list[tuple[float, float, float]]]  # workload -> requests/s, p50, p99 of each size
+
+    def picture(self) -> str:
+        """Return its lines."""
+        series = {workload: [each[0] for each in values] for workload, values in self.medians.items()}
+        return chart.lines(self.title, self.below, self.labels, series)
+
+    def table(self) -> str:
+        """Return its numbers."""
+        rows = [
+            [workload, label, report.number(each[0]), report.number(each[1], ".2f"), report.number(each[2], ".2f")]
+            for workload, values in self.medians.items()
+            for label, each in zip(self.labels, values, strict=True)
+        ]
+        return report.table(("", self.below, "requests/s", "p50 ms", "p99 ms"), rows)
+
+
+def sweeps(folder: Path, server: EmbeddedPostgres, plan: Plan) -> Iterator[Sweep]:
+    """Ask all four questions."""
+    with _points(_by_rows(folder, server)) as points:
+        yield _sweep("rows", "Requests per second, by the size of the table", "rows in the table", points, USUAL, plan)
+    usual = new_database(server, "usual", Population())
+    with _points(_by_users(folder, usual)) as points:
+        yield _sweep("users", "Requests per second, by users", "users who call", points, ("list100", "get"), plan)
+    with _points(_by_connections(folder, usual)) as points:
+        title = "Requests per second, by connections"
+        yield _sweep("connections", title, "connections of clients", points, USUAL, plan)
+    with _points(_by_workers(folder, usual)) as points:
+        title = "Requests per second, by workers (64 connections, no process bound to a core)"
+        yield _sweep("workers", title, "workers", points, USUAL, plan)
+
+
+def _by_rows(folder: Path, server: EmbeddedPostgres) -> Iterator[Point]:
+    for rows in ROWS:
+        others = Group(10_001, (rows - FEW.rows) // 100, 100)
+        population = FEW._replace(others=others)
+        arena = Arena(folder / f"rows{rows}", new_database(server, f"rows{rows}", population), population)
+        yield _start(f"{rows:,}", arena)
+
+
+def _by_users(folder: Path, database: Database) -> Iterator[Point]:
+    for users in USERS:
+        population = Population(readers=Group(1, users, 100))  # who calls; the others are there all the same
+        yield _start(f"{users:,}", Arena(folder / f"users{users}", database, population))
+
+
+def _by_connections(folder: Path, database: Database) -> Iterator[Point]:
+    arena = Arena(folder / "connections", database, Population())
+    first = _start(str(CONNECTIONS[0]), arena)
+    for connections in CONNECTIONS:
+        yield first._replace(label=str(connections), connections=connections)
+
+
+def _by_workers(folder: Path, database: Database) -> Iterator[Point]:
+    for workers in WORKERS:
+        arena = Arena(folder / f"workers{workers}", database, Population())
+        yield _start(str(workers), arena, workers=workers, pinned=False)._replace(connections=64)
+
+
+def _start(label: str, arena: Arena, *, workers: int = 1, pinned: bool = True) -> Point:
+    if not arena.enter(LINEUP["ours"], workers=workers, pinned=pinned):
+        raise SystemExit(f"ours: {arena.failed['ours']}")
+    return Point(label, arena)
+
+
+@contextmanager
+def _points(made: Iterator[Point]) -> Generator[list[Point]]:
+    points: list[Point] = []
+    try:
+        points.extend(made)
+        yield points
+    finally:
+        for point in points:
+            point.arena.leave("ours")
+
+
+def _sweep(name: str, title: str, below: str, points: Sequence[Point], workloads: Sequence[str], plan: Plan) -> Sweep:
+    medians: dict[str, list[tuple[float, float, float]]] = {}
+    for workload in workloads:
+        found: dict[str, list[Measurement]] = {point.label: [] for point in points}
+        for number in range(plan.rounds):
+            for point in points:
+                one = point.arena.measure("ours", workload, number, plan._replace(connections=point.connections))
+                say(f"{name} {point.label:>9}  {line(one, plan)}")
+                if not one.load.trouble:
+                    found[point.label].append(one)
+        medians[workload] = [_medians(found[point.label]) for point in points]
+    return Sweep(name, title, below, [point.label for point in points], medians)
+
+
+def _medians(found: Sequence[Measurement]) -> tuple[float, float, float]:
+    values: Mapping[str, Callable[[Measurement], float]] = {
+        "requests": lambda each: each.per_second,
+        "p50": lambda each: each.load.p50,
+        "p99": lambda each: each.load.p99,
+    }
+    first, second, third = (median(map(value, found)) if found else 0.0 for value in values.values())
+    return first, second, third
+
+
+def page(asked: Sequence[Sweep], plan: Plan, where: Sequence[tuple[str, str]]) -> str:
+    """Return everything, as a page in Markdown."""
+    said = f"Medians of {plan.rounds} rounds, {plan.seconds:g} s for each measurement"
+    parts = ["# Growth", f"Written by the command below. {said}, 16 connections where nothing else is said."]
+    for each in asked:
+        parts += [f"## {each.name.capitalize()}", f"![{each.title}](growth-{each.name}.svg)", each.table()]
+    return "\n\n".join([*parts, "## Where and how", report.listed(where)]) + "\n"
