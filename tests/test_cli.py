@@ -52,6 +52,21 @@ class TestToken:
         assert (printed.err, printed.out.count("\n")) == ("", 1)
         assert Authenticator(current()).verify(printed.out.strip().encode()).user == User("ada lovelace")
 
+    def test_where_only_issuers_are_believed_there_is_nothing_to_sign_with(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        issuer = '{"issuer": "a", "jwks_url": "https://a.test/", "audience": "b", "algorithms": ["EdDSA"]}'
+        for name, value in {"JWT_SECRET": "", "JWT_ISSUERS": f"[{issuer}]", "ACCOUNTS": "off"}.items():
+            monkeypatch.setenv(name, value)
+        current.cache_clear()
+        try:
+            with pytest.raises(SystemExit) as refused:
+                main(["token", "ada"])
+        finally:
+            monkeypatch.undo()
+            current.cache_clear()
+        assert str(refused.value) == "JWT_SECRET is not set, so there is nothing to sign a token with."
+
     def test_it_is_valid_for_24_hours(self, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
         import jwt
 

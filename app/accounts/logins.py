@@ -8,7 +8,6 @@ the family ends (RFC 9700, section 4.14.2). Both parts are stored as hashes.
 import secrets
 from typing import NamedTuple
 
-import asyncpg
 from piccolo.querystring import QueryString
 
 from app.accounts.queries import PROFILE, Account, profile
@@ -101,11 +100,7 @@ async def start(account: Account, device: Device, secret: str) -> Login:
     """
     session, token = secrets.token_urlsafe(12), opaque.new_refresh()
     values = _hashes(token) | device._asdict() | {"password_hash": account.password_hash}
-    try:
-        rows = await database.fetch(LOG_IN, owner=account.profile.id, id=session, **values)
-    except asyncpg.ForeignKeyViolationError:
-        rows = []
-    if not rows:
+    if not await database.fetch(LOG_IN, owner=account.profile.id, id=session, **values):
         raise InvalidCredentials
     return _pair(account.profile, session, token, secret)
 

@@ -95,7 +95,12 @@ class Authenticator:
             if header.get("alg") not in store.issuer.algorithms:
                 raise InvalidToken
             generation = store.generation
-            tokens.verify(token, store.find(header.get("kid")))
+            try:
+                tokens.verify(token, store.find(header.get("kid")))
+            except InvalidToken:
+                if "kid" not in header:
+                    store.want()
+                raise
             tokens.check_audience(claims, store.issuer.audiences)
             user = tokens.user(claims, may_be_new=self._provision)
             return Verified(user, tokens.expiry(claims), store, generation)

@@ -63,9 +63,13 @@ class KeyStore:
         elif isinstance(kid, str):
             keys = self._keys.get(kid)
         if not keys:
-            self._wanted.set()
+            self.want()
             raise InvalidToken
         return keys
+
+    def want(self) -> None:
+        """Have the keys fetched soon: a token came that none of them verifies, and that does not name its own."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Fetch the keys, and again and again, until cancelled. Never raises."""
@@ -80,7 +84,7 @@ class KeyStore:
                         client = await asyncio.to_thread(_client, self.issuer.jwks_url)
                         await stack.enter_async_context(client)
                     await self._refresh(client)
-                    pause = random.uniform(0.8, 0.98) * self._pace.every  # noqa: S311 # so that not all come at once
+                    pause = random.uniform(0.75, 0.88) * self._pace.every  # noqa: S311 # one may fail, and the next is in time
                 except Exception as error:
                     # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
                     self._failed(error)
@@ -103,6 +107,7 @@ class KeyStore:
         if self._keys and self._good_at + self._pace.kept < time.time():
             self._take({})
             self._document = b""
+            self._tell("are too old to be believed any longer", logging.WARNING)
 
     def _take(self, keys: Mapping[str | None, list[Key]]) -> None:
         self._keys = keys

@@ -279,6 +279,29 @@ class TestAnAddress:
         assert limits.address_key(address) == key
 
 
+class TestCutShort:
+    async def test_where_a_hundred_from_one_address_are_undecided_the_next_is_told_to_come_back_in_a_second(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        await sql.execute(
+            "INSERT INTO rate_limits (email, failed_attempts, recent_attempts)"
+            " VALUES ('ip:127.0.0.1', 100, array_fill(now(), ARRAY[100]))"
+        )
+        assert locked_for(await attempt(stranger)) == 1
+
+    async def test_an_attempt_that_the_database_cut_short_is_none(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        await sql.execute("ALTER TABLE credentials RENAME TO hidden")
+        try:
+            for _ in range(6):
+                assert (await attempt(stranger)).status_code == 500
+        finally:
+            await sql.execute("ALTER TABLE hidden RENAME TO credentials")
+
+        assert (await attempt(stranger)).status_code == 200
+
+
 class TestCleaning:
     async def test_what_counts_no_more_is_cleaned_away_and_what_does_stays(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any

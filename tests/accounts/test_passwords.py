@@ -242,6 +242,20 @@ class TestChange:
         assert (await boole.get("/api/tasks")).status_code == 200
         assert (await attempt(stranger, "bob@example.com", "bob's very own password")).status_code == 200
 
+    async def test_of_changes_at_the_same_time_one_is_made_and_the_others_are_told_so(
+        self, lovelace: Person, stranger: httpx.AsyncClient
+    ) -> None:
+        wishes = [f"another one {number}" for number in range(4)]
+        body = {"current_password": PASSWORD}
+        answers = await asyncio.gather(
+            *(lovelace.post("/api/auth/me/password", json={**body, "new_password": wish}) for wish in wishes)
+        )
+
+        made = [wish for wish, answer in zip(wishes, answers, strict=True) if answer.status_code == 204]
+        assert len(made) == 1
+        assert [who(answer) for answer in answers if answer.status_code != 204] == [(401, NOT_SENT, WRONG)] * 3
+        assert (await attempt(stranger, password=made[0])).status_code == 200
+
     async def test_it_ends_also_a_login_that_the_old_one_was_opening_at_the_same_time(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
