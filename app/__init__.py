@@ -2,14 +2,14 @@
 
 A request meets the files in this order, and its answer goes back the same way:
 
-    edge/protocol      bytes on a socket: deadlines, sizes, one Host
+    edge/protocol      bytes on a socket: deadlines, sizes, one Host (edge/one_write: the way back)
     edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
     auth/middleware    Authorization header -> request.user
     auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the
                        database (auth/queries, auth/opaque)
     bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
-    tasks/controller   HTTP verb -> one query -> one envelope
+    tasks/controller   HTTP verb -> one query -> one envelope        (handlers: how Litestar calls it, and answers)
     tasks/queries      the owner's rows and no others                (tables, statements, database)
     envelopes          {"data": ...}
 
@@ -27,10 +27,10 @@ For people without an auth server there is another room beside tasks/:
 
 Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment, with
 `variables` for the single value and `issuers` for those whose tokens are believed.
-`database` is the database as the rest sees it: `pool` makes its connections, `embedded` is the PostgreSQL that
-starts when no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells
-Piccolo's commands which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things
-served, `logs` is how the service talks, and `__main__` is what the `just` recipes call.
+`database` is the database as the rest sees it: `pool` makes its connections, `lanes` hands them out, `embedded` is
+the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows whether the tables are there, and
+`piccolo_app` tells Piccolo's commands which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the
+other things served, `logs` is how the service talks, and `__main__` is what the `just` recipes call.
 """
 
 __version__ = "0.1.0"

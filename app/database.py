@@ -6,7 +6,7 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -77,30 +77,22 @@ class Database(PostgresEngine):
 
         Raises Unavailable where there is no migrated database or no answer in time, and what asyncpg raises.
         """
-        return await self._in_time(self._fetch(statement.sql, statement.bind(values)))
+        if not self.ready:
+            raise Unavailable
+        try:
+            return await self.pool.run(statement.sql, statement.bind(values))
+        except OSError:
+            self._revive()
+            raise
 
     async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> list[list[asyncpg.Record]]:
         """Run statements one after the other in one transaction, where one statement cannot do it.
 
-        Returns the rows of each. Raises what `fetch` does, for all of them together.
+        Returns the rows of each. Raises what `fetch` does.
         """
-        return await self._in_time(self._fetch_all(steps))
-
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         if not self.ready:
-            work.close()
             raise Unavailable
-        query = asyncio.ensure_future(work)
-        try:
-            # asyncio.timeout would wait until a silent server confirms that it cancelled. This does not.
-            await asyncio.wait({query}, timeout=self._timeout)
-            if query.done():
-                return query.result()
-            raise Unavailable
-        finally:
-            if not query.done():
-                query.cancel()
-                query.add_done_callback(_look_at)
+        return await self.pool.run_all([(each.sql, each.bind(values)) for each, values in steps])
 
     async def answers(self) -> bool:
         """Tell whether the database is there, migrated, and answers now."""
@@ -109,18 +101,6 @@ class Database(PostgresEngine):
         except (Unavailable, *pool.TROUBLE):
             return False
         return True
-
-    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        try:
-            async with self.pool.acquire() as connection:
-                return await connection.fetch(sql, *arguments)
-        except OSError:
-            self._revive()
-            raise
-
-    async def _fetch_all(self, steps: Iterable[tuple[Statement, dict[str, Any]]]) -> list[list[asyncpg.Record]]:
-        async with self.pool.acquire() as connection, connection.transaction():
-            return [await connection.fetch(each.sql, *each.bind(values)) for each, values in steps]
 
     def _revive(self) -> None:
         """See to a server of our own that cannot be reached, behind the request that found out."""

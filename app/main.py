@@ -1,6 +1,7 @@
 """Puts the parts together: the request's way in, in order."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -18,9 +19,11 @@ from app.database import database
 from app.edge.headers import CORS
 from app.edge.ring import Ring
 from app.errors import respond
+from app.handlers import Dispatch
 from app.settings import Settings
 from app.tasks.controller import TaskController
 
+GARBAGE_THRESHOLD = 20_000  # objects: a list of 1,000 tasks is not worth a look
 ALWAYS = (TaskController, health.service, health.live, health.ready, health.healthy)
 ACCOUNTS = (AccountController, AccessController)
 
@@ -40,7 +43,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
     )
-    guarded = JWTAuthMiddleware(app.asgi_handler, authenticator, accounts=config.accounts)
+    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, accounts=config.accounts)
     app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.log_key)
     return app
 
@@ -52,6 +55,10 @@ def _connections(
     async def connections(_: Litestar) -> AsyncGenerator[None]:
         await database.open(config)
         authenticator.open()
+        # What is here by now stays. To look it over again and again for garbage would be a tenth of our time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
         try:
             yield
         finally:

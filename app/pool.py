@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from app import embedded
+from app.lanes import Pool
 from app.settings import Settings
 
 # What libpq, Prisma, node-postgres and hosts' dashboards put into a URL. asyncpg would send them on as
@@ -49,32 +50,22 @@ class Connection(asyncpg.Connection):
     keep a transaction open for the rest; and a pooler the server.
     """
 
-    _unfinished = False
+    unfinished = False
 
     async def fetch(self, *args: Any, **kwargs: Any) -> list[asyncpg.Record]:
         """Run one statement."""
-        self._unfinished = True
+        self.unfinished = True
         try:
             rows = await super().fetch(*args, **kwargs)
         except asyncpg.PostgresError:
-            self._unfinished = False  # the server itself has ended it
+            self.unfinished = False  # the server itself has ended it
             raise
-        self._unfinished = False
+        self.unfinished = False
         return rows
 
     def get_reset_query(self) -> str:
         """Return what to run on release. asyncpg's default costs a round trip each time."""
-        return "SELECT 1" if self._unfinished else ""
-
-
-class Pool(asyncpg.Pool):
-    """A pool that nobody can wait for without a limit, Piccolo included."""
-
-    patience: float
-
-    def acquire(self, *, timeout: float | None = None) -> Any:
-        """Wait `timeout` seconds for a free connection, or `patience`."""
-        return super().acquire(timeout=timeout or self.patience)
+        return "SELECT 1" if self.unfinished else ""
 
 
 async def connect(settings: Settings) -> asyncpg.Connection:
@@ -95,7 +86,8 @@ async def open_pool(settings: Settings) -> Pool:
         suited = FOR_A_POOLER  # and no settings, which it would refuse
     else:
         milliseconds = str(int(settings.database_timeout * 1000))
-        suited = {"server_settings": {"statement_timeout": milliseconds}}
+        # One plan for all arguments: a guess from a connection's first five halves a list's speed when it is wrong.
+        suited = {"server_settings": {"statement_timeout": milliseconds, "plan_cache_mode": "force_generic_plan"}}
     pool = Pool(
         **arguments,
         **suited,
@@ -112,6 +104,7 @@ async def open_pool(settings: Settings) -> Pool:
         record_class=asyncpg.Record,
     )
     pool.patience = settings.database_timeout
+    pool.prepares = suited is not FOR_A_POOLER
     await pool
     return pool
 

@@ -339,6 +339,7 @@ class TestClosing:
         ours = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'ours-%'"
         await until(lambda: is_so(sql, ours))
         assert await refused(database.fetch(COUNT)) < 0.1
+        assert await refused(database.fetch_all((COUNT, {}))) < 0.1
 
     async def test_one_that_is_busy_is_waited_for(self, opened: Open, database_url: str) -> None:
         database = await opened(database_url, database_timeout=5)
@@ -384,12 +385,12 @@ class TestPiccolo:
             return {row["pid"] for row in await RateLimit.raw("SELECT pg_backend_pid() AS pid")}
 
         await RateLimit.insert(RateLimit(email="ada@example.com", failed_attempts=1))
-        pids = set.union(*[await mine() for _ in range(5)])
+        pids = set.union(*[await mine() for _ in range(50)])
 
         assert await RateLimit.select(RateLimit.email, RateLimit.failed_attempts) == [
             {"email": "ada@example.com", "failed_attempts": 1}
         ]
-        assert len(pids) == 1
+        assert len(pids) <= module.database.pool.get_max_size()
         assert whole(module.database)
 
     async def test_without_a_pool_each_has_a_connection_of_its_own(self, database_url: str) -> None:

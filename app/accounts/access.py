@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -21,6 +21,7 @@ from app.accounts.structs import (
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
 from app.failures import SessionNotFound, TokenNotFound
+from app.handlers import delete, get, post
 from app.openapi import failures
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

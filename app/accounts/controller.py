@@ -3,7 +3,7 @@
 import secrets
 from typing import Any, ClassVar
 
-from litestar import Controller, Request, delete, get, patch, post
+from litestar import Controller, Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.params import JSONBody
@@ -25,6 +25,7 @@ from app.accounts.structs import (
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
 from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, TooManyRequests, UserNotFound
+from app.handlers import delete, get, patch, post
 from app.openapi import failures
 
 MAX_BODY_BYTES = 16 * 1024

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import logs, settings
 from app.edge.headers import CORS, RawHeaders, common, request_id
+from app.edge.one_write import OneWrite
 from app.errors import render
 from app.failures import BadRequest, Failure, HeadersTooLarge, RequestTimeout
 
@@ -95,8 +96,7 @@ class Protocol(HttpToolsProtocol):
         """Refuse the head, or let uvicorn go on with it."""
         if self.parser.should_upgrade():
             return  # `_feed` reads it again
-        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
-        if line + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
+        if self._is_too_large():
             self._refusal = HeadersTooLarge()
         elif self.parser.get_http_version() not in ("1.1", "1.0") or not _has_one_host(self.headers):
             self._refusal = BadRequest()
@@ -104,8 +104,13 @@ class Protocol(HttpToolsProtocol):
             raise ValueError  # stops the parser, and `_feed` refuses
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
-        if not self.cycle.keep_alive:
-            self.cycle.transport = _Patient(self)  # type: ignore[assignment] # all of it that a cycle uses
+        # Where the answer is the connection's last, we say when it ends.
+        close = self.transport.close if self.cycle.keep_alive else self.close_in_time
+        self.cycle.transport = OneWrite(self.transport, self.cycle, close)  # type: ignore[assignment] # what it uses
+
+    def _is_too_large(self) -> bool:
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        return line + sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEAD_BYTES
 
     def on_body(self, body: bytes) -> None:
         """Hand the body on, unless it was refused already."""
@@ -126,6 +131,12 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._closing:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Let uvicorn go on to the next message. (It calls this when an answer has ended, whatever it was.)"""
+        if self._running is not None:
+            self._running.transport.end()  # type: ignore[attr-defined] # it is ours
+        super().on_response_complete()
 
     def close_in_time(self) -> None:
         """Close, but not before the client has had time to say all and look at the answer."""
@@ -230,14 +241,5 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()  # nothing was asked, so there is nothing to answer
 
 
-class _Patient:
-    """A transport for a cycle whose answer is the connection's last: it closes when the protocol says so."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.close_in_time
-
-
 def _has_one_host(headers: list[tuple[bytes, bytes]]) -> bool:
-    return sum(name == b"host" for name, _ in headers) == 1
+    return [name for name, _ in headers].count(b"host") == 1

@@ -39,8 +39,8 @@ class Ring:
         identifier = request_id(headers)
         logs.request_id.set(identifier)
         answer = _Answer(send, common(identifier) + self._cors(scope), method)
-        # A copy: the server still has to know that it was HEAD.
-        inner: Any = {**scope, "method": ASKED_INSTEAD.get(method, method)}
+        # A copy, where it is asked as another: the server still has to know that it was HEAD.
+        inner: Any = {**scope, "method": ASKED_INSTEAD[method]} if method in ASKED_INSTEAD else scope
         try:
             if _is_preflight(scope):
                 await answer.give(204, self.cors.preflight(headers) if not _is_admin(scope) else [])
@@ -53,10 +53,11 @@ class Ring:
             raw = [(name.encode(), value.encode()) for name, value in failure.headers.items()]
             await answer.give(failure.status, raw, failure.body)
         finally:
-            user = inner.get("user")
-            hashed = logs.hashed(user.id, self.secret) if hasattr(user, "id") else None
-            seconds = time.perf_counter() - began
-            logs.request_served(method, inner.get("path_template"), answer.status or 500, seconds, hashed)
+            if logs.tells_requests():
+                user = inner.get("user")
+                hashed = logs.hashed(user.id, self.secret) if hasattr(user, "id") else None
+                seconds = time.perf_counter() - began
+                logs.request_served(method, inner.get("path_template"), answer.status or 500, seconds, hashed)
 
     def _cors(self, scope: HTTPScope) -> RawHeaders:
         """The admin is another house, with cookies: no other origin's page reads it."""
@@ -81,7 +82,7 @@ class _Answer:
                 headers = [each for each in headers if not each[0].startswith(b"content-")]
                 message = {**message, "status": 204}
             self.status = message["status"]
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
+            if b"cache-control" not in [name.lower() for name, _ in headers]:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body" and self._bodiless:

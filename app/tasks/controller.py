@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from litestar import Controller, Response, delete, get, patch, post, put
+from litestar import Controller, Response
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
 from app.failures import Invalid, TaskNotFound
+from app.handlers import delete, get, patch, post, put
 from app.openapi import failures
 from app.tasks import queries
 from app.tasks.structs import TaskContent, TaskData, TaskListData

@@ -1,0 +1,250 @@
+"""The pool: connections that keep the statements they have prepared, the last used first.
+
+asyncpg's own pool wraps a connection in a proxy, takes a future for it and resets it, each time that it hands one
+out, which costs as much as a small query. Here a connection stays on loan from it, as a lane for our own
+statements, and is handed back when it fails or when nobody has needed it for a while.
+"""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+from asyncpg.protocol import NO_TIMEOUT  # which we watch ourselves: a timer for each costs as much as sending it
+
+SECONDS_KEPT = 300.0  # for which a lane that nobody needs stays open
+
+# A statement that was prepared before somebody changed its table.
+OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+
+
+class Lane:
+    """A connection on loan, and what it has prepared."""
+
+    __slots__ = ("connection", "is_late", "on_loan", "prepared", "since")
+
+    def __init__(self, on_loan: Any) -> None:
+        """Take what asyncpg's pool has handed out."""
+        self.on_loan = on_loan
+        self.connection: Any = on_loan._con  # the proxy looks its every attribute up
+        self.prepared: dict[str, Any] = {}
+        self.since = 0.0  # when it was last taken or given back
+        self.is_late = False
+
+    def give_up(self) -> None:
+        """Cut the connection. Whoever waits for it is told so at once; its server ends the statement by itself."""
+        self.is_late = True
+        self.connection.terminate()
+
+
+class Pool(asyncpg.Pool):
+    """A pool that nobody can wait for without a limit, Piccolo included."""
+
+    patience: float
+    prepares: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what asyncpg's takes."""
+        super().__init__(*args, **kwargs)
+        self._idle: list[Lane] = []
+        self._lanes = 0
+        self._waiting: deque[tuple[asyncio.Future[Lane | None], float]] = deque()
+        self._busy: set[Lane] = set()
+        self._watching: asyncio.TimerHandle | None = None
+        self._lent: dict[int, Lane] = {}
+        self._returning: set[asyncio.Task[None]] = set()
+        self._trimming: asyncio.TimerHandle | None = None
+        self._ends = False
+
+    async def run(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        """Run one statement and return its rows. Raises what asyncpg does, and TimeoutError."""
+        lane = self._idle.pop() if self._idle else await self._lane()
+        if lane.connection.is_closed():
+            self._retire(lane)
+            lane = await self._lane()
+        self._watch(lane)
+        try:
+            rows = await self._fetch(lane, sql, arguments)
+        except asyncpg.PostgresError as error:
+            self._give_back(lane)  # the server has ended it, and the connection is as it was
+            if lane.is_late:
+                raise TimeoutError from error
+            raise
+        except BaseException:
+            lane.connection.unfinished = True
+            self._retire(lane)
+            raise
+        self._give_back(lane)
+        return rows
+
+    async def run_all(self, steps: list[tuple[str, list[Any]]]) -> list[list[asyncpg.Record]]:
+        """Run statements in one transaction and return the rows of each. Raises what asyncpg does, and TimeoutError."""
+        async with self.acquire() as connection, connection.transaction():
+            return [await connection.fetch(sql, *arguments) for sql, arguments in steps]
+
+    def get_idle_size(self) -> int:
+        """Return how many connections nobody is using."""
+        return super().get_idle_size() + len(self._idle)
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """Return a loan, to await or to enter: at most `timeout` seconds of waiting, or `patience`."""
+        return _Loan(self, timeout or self.patience)
+
+    async def borrow(self, seconds: float) -> Any:
+        """Return a connection for somebody who hands it back with `release`. Raises TimeoutError."""
+        lane = await self._lane(seconds)
+        self._lent[id(lane.on_loan)] = lane
+        return lane.on_loan
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 # asyncpg's
+        """Take a borrowed connection back. What was done with it is not known, so it goes back to asyncpg's pool."""
+        lane = self._lent.pop(id(connection), None)
+        if lane is not None:
+            await asyncio.shield(self._retire(lane))
+
+    async def close(self) -> None:
+        """Close every connection; waits for those that are busy."""
+        self._ends = True
+        if self._trimming:
+            self._trimming.cancel()
+        while self._idle:
+            self._retire(self._idle.pop())
+        await super().close()
+
+    async def _fetch(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        if not self.prepares:
+            return await lane.connection.fetch(sql, *arguments)
+        prepared = lane.prepared.get(sql)
+        if prepared is None:
+            prepared = lane.prepared[sql] = await lane.connection.prepare(sql)
+        try:
+            return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
+        except OUTDATED:
+            lane.prepared.clear()
+            prepared = lane.prepared[sql] = await lane.connection.prepare(sql)
+            return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
+
+    async def _lane(self, seconds: float | None = None) -> Lane:
+        """Return a lane: a free one, a new one, or the next that somebody gives back. Raises TimeoutError."""
+        deadline = self._loop.time() + (seconds or self.patience)
+        while True:
+            while self._idle:
+                lane = self._idle.pop()
+                if not lane.connection.is_closed():
+                    return lane
+                self._retire(lane)
+            if self._lanes < self.get_max_size():
+                return await self._new_lane(deadline - self._loop.time())
+            if lane := await self._next(deadline):
+                return lane
+
+    async def _new_lane(self, seconds: float) -> Lane:
+        if seconds <= 0:
+            raise TimeoutError
+        self._lanes += 1
+        try:
+            lane = Lane(await super().acquire(timeout=seconds))
+        except BaseException:
+            self._lanes -= 1
+            self._tell_the_next(None)
+            raise
+        if self._trimming is None:
+            self._trim()
+        return lane
+
+    async def _next(self, deadline: float) -> Lane | None:
+        """Wait for a lane, or for the place of one that has gone. Raises TimeoutError."""
+        turn: asyncio.Future[Lane | None] = self._loop.create_future()
+        self._waiting.append((turn, deadline))
+        self._keep_watching()
+        try:
+            return await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None and (lane := turn.result()):
+                self._give_back(lane)  # it came in the moment that its taker was cancelled
+            raise
+
+    def _watch(self, lane: Lane) -> None:
+        lane.since = self._loop.time()
+        self._busy.add(lane)
+        if self._watching is None:
+            self._keep_watching()
+
+    def _keep_watching(self) -> None:
+        if self._watching is None:
+            pause = min(self.patience / 10, 0.5)
+            self._watching = self._loop.call_later(pause, self._look)
+
+    def _look(self) -> None:
+        """Give up what has taken too long. One timer for all: one for each would cost as much as sending them."""
+        self._watching = None
+        now = self._loop.time()
+        for lane in self._busy:
+            if lane.since + self.patience <= now:
+                lane.give_up()
+        for turn, deadline in self._waiting:
+            if deadline <= now and not turn.done():
+                turn.set_exception(TimeoutError())
+        if self._busy or self._waiting:
+            self._keep_watching()
+
+    def _give_back(self, lane: Lane) -> None:
+        self._busy.discard(lane)
+        if self._ends:
+            self._retire(lane)
+        elif not self._tell_the_next(lane):
+            lane.since = self._loop.time()
+            self._idle.append(lane)
+
+    def _tell_the_next(self, lane: Lane | None) -> bool:
+        while self._waiting:
+            turn, _ = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(lane)
+                return True
+        return False
+
+    def _retire(self, lane: Lane) -> asyncio.Task[None]:
+        """Hand a lane back to asyncpg's pool, behind everybody's back: it may have to cancel a statement first."""
+        self._busy.discard(lane)
+        task = self._loop.create_task(self._hand_back(lane))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task
+
+    async def _hand_back(self, lane: Lane) -> None:
+        try:
+            with suppress(Exception):
+                await super().release(lane.on_loan, timeout=self.patience)
+        finally:
+            self._lanes -= 1
+            self._tell_the_next(None)
+
+    def _trim(self) -> None:
+        """Hand the lanes back that nobody needs, now and from time to time."""
+        needed = [lane for lane in self._idle if lane.since + SECONDS_KEPT > self._loop.time()]
+        for lane in self._idle:
+            if lane not in needed:
+                self._retire(lane)
+        self._idle = needed
+        self._trimming = self._loop.call_later(SECONDS_KEPT / 5, self._trim)
+
+
+class _Loan:
+    """What `acquire` returns: a connection to await, or to have for the length of a block."""
+
+    def __init__(self, pool: Pool, seconds: float) -> None:
+        self._pool = pool
+        self._seconds = seconds
+        self._connection: Any = None
+
+    def __await__(self) -> Any:
+        return self._pool.borrow(self._seconds).__await__()
+
+    async def __aenter__(self) -> Any:
+        self._connection = await self._pool.borrow(self._seconds)
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._connection)

@@ -1,0 +1,92 @@
+"""The pool's lanes: statements that are prepared once, and what becomes of a lane that nobody needs or waits for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app import lanes, pool
+from app.settings import Settings
+from tests.conftest import SECRET
+
+
+@asynccontextmanager
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.Pool]:
+    it = await pool.open_pool(Settings(database_url=url, jwt_secrets=(SECRET,), **changes))
+    try:
+        yield it
+    finally:
+        await it.close()
+
+
+async def test_a_statement_is_prepared_once_on_each_connection(database_url: str) -> None:
+    async with opened(database_url, pool_max=1) as it:
+        for number in range(3):
+            assert [tuple(row) for row in await it.run("SELECT $1::int", [number])] == [(number,)]
+        prepared = await it.run("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT $1::int'", [])
+        assert prepared[0][0] == 1
+
+
+async def test_where_a_table_has_changed_its_statements_are_prepared_anew(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("CREATE TABLE changing (a int); INSERT INTO changing VALUES (1)")
+    try:
+        async with opened(database_url, pool_max=1) as it:
+            assert [tuple(row) for row in await it.run("SELECT * FROM changing", [])] == [(1,)]
+            await sql.execute("ALTER TABLE changing ADD COLUMN b int DEFAULT 2")
+            assert [tuple(row) for row in await it.run("SELECT * FROM changing", [])] == [(1, 2)]
+    finally:
+        await sql.execute("DROP TABLE changing")
+
+
+async def test_a_lane_that_nobody_needs_is_handed_back(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SECONDS_KEPT", 0.1)
+    async with opened(database_url, pool_max=3) as it:
+        await asyncio.gather(*(it.run("SELECT pg_sleep(0.02)", []) for _ in range(3)))
+        kept = asyncpg.Pool.get_idle_size(it)
+        async with asyncio.timeout(3):
+            while asyncpg.Pool.get_idle_size(it) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert (kept, it.get_idle_size()) == (0, 3)
+        assert (await it.run("SELECT 1", []))[0][0] == 1
+
+
+async def test_no_lane_is_lost_with_those_who_are_cancelled_when_their_turn_comes(database_url: str) -> None:
+    async with opened(database_url, pool_max=1) as it:
+        for _ in range(20):
+            first = asyncio.create_task(it.run("SELECT 1", []))
+            second = asyncio.create_task(it.run("SELECT 2", []))
+            first.add_done_callback(lambda _, second=second: second.cancel())
+            with suppress(asyncio.CancelledError):
+                await second
+            await first
+        assert (await it.run("SELECT 3", []))[0][0] == 3
+        assert it.get_idle_size() == it.get_size() == 1
+
+
+async def test_a_turn_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_next(database_url: str) -> None:
+    async with opened(database_url, pool_max=1) as it:
+        held = await it.borrow(1)
+        waiting = asyncio.create_task(it.run("SELECT 1", []))
+        await asyncio.sleep(0)
+        [(turn, _)] = it._waiting
+        lane = lanes.Lane(held)
+        turn.set_result(lane)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert it._idle == [lane]
+        it._idle.clear()
+        await it.release(held)
+
+
+async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_end_it(database_url: str) -> None:
+    async with opened(database_url, pool_max=1, database_timeout=0.3) as it:
+        await it.run("SELECT set_config('statement_timeout', '0', false)", [])
+        with pytest.raises(TimeoutError):
+            await it.run("SELECT pg_sleep(5)", [])
+        assert (await it.run("SELECT 1", []))[0][0] == 1
