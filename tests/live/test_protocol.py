@@ -265,6 +265,17 @@ def test_head_is_refused_without_a_body(service: Any) -> None:
     assert (answer.status, answer.body) == (400, b"")
 
 
+def test_head_is_answered_whether_it_is_the_last_on_its_connection_or_not(service: Any) -> None:
+    head = b"HEAD /health/live HTTP/1.1\r\nHost: x\r\n"
+    heard = talk(service.port, head + b"\r\n", head + b"Connection: close\r\n\r\n", pause=0.1)
+
+    first, _, rest = heard.partition(b"\r\n\r\n")
+    for raw in (first + b"\r\n\r\n", rest):
+        answer = Answer(raw)
+        assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "24")
+    assert Answer(rest).headers["connection"] == "close"
+
+
 class TestDeadlines:
     """One test for all the slow ones: they are slow at the same time."""
 
