@@ -32,7 +32,7 @@ class JSONRequest(Request[Any, Any, Any]):
     """A request whose body is decoded straight into the struct that its handler takes."""
 
     async def json(self) -> Any:
-        """Return the struct. Raises NotJSON and Invalid, and what Litestar does for a body over the limit."""
+        """Return the struct. Raises NotJSON, Invalid, and what `body` does."""
         field = self.route_handler.parsed_data_field
         return decode(await self.body(), Any if field is None else field.annotation)
 

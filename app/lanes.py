@@ -161,15 +161,15 @@ class Pool(asyncpg.Pool):
         try:
             return await turn
         except BaseException:
-            if turn.done() and not turn.cancelled() and turn.exception() is None and (lane := turn.result()):
-                self._give_back(lane)  # it came in the moment that its taker was cancelled
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                # It came in the moment that its taker was cancelled: a lane, or the place of one.
+                self._give_back(lane) if (lane := turn.result()) else self._tell_the_next(None)
             raise
 
     def _watch(self, lane: Lane) -> None:
         lane.since = self._loop.time()
         self._busy.add(lane)
-        if self._watching is None:
-            self._keep_watching()
+        self._keep_watching()
 
     def _keep_watching(self) -> None:
         if self._watching is None:

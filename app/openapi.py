@@ -1,7 +1,7 @@
 """The OpenAPI document.
 
 Litestar writes down the routes. The schemas are msgspec's own, of the structs that encode and decode, and
-the failures are those of `errors`; so the document says what the code does.
+the failures are those of `failures`; so the document says what the code does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -84,6 +84,23 @@ async def test_a_turn_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_ne
         await it.release(held)
 
 
+async def test_a_place_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_next(database_url: str) -> None:
+    async with opened(database_url, pool_max=2, database_timeout=3) as it:
+        held = [await it.borrow(1), await it.borrow(1)]
+        first, second = (asyncio.create_task(it.run("SELECT 1", [])) for _ in range(2))
+        await asyncio.sleep(0)
+        turns = [*it._waiting]
+        it._waiting.clear()
+        await it.release(held[0])  # a place is free, and the first is told, who is cancelled then
+        it._waiting.append(turns[1])
+        turns[0][0].set_result(None)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await second)[0][0] == 1
+        await it.release(held[1])
+
+
 async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_end_it(database_url: str) -> None:
     async with opened(database_url, pool_max=1, database_timeout=0.3) as it:
         await it.run("SELECT set_config('statement_timeout', '0', false)", [])

@@ -6,6 +6,7 @@ answer can be sent it has the envelope and the headers of every other answer.
 """
 
 import asyncio
+import re
 from typing import Any
 
 import httptools
@@ -23,6 +24,7 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_LEFTOVER_BYTES = 16 * 1024 * 1024  # of a body that was refused: read and thrown away, then the door closes
 MAX_FRAMING = 8  # bytes of chunk sizes and line ends for each byte of a body; a chunk of one byte needs 5
 LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hear it (RFC 9112, section 9.6)
+HOST = re.compile(rb"[\w!$&'()*+,;=.~:\[\]@%-]*", re.ASCII)  # what a host is made of (RFC 3986, section 3.2.2)
 
 
 class Protocol(HttpToolsProtocol):
@@ -242,4 +244,5 @@ class Protocol(HttpToolsProtocol):
 
 
 def _has_one_host(headers: list[tuple[bytes, bytes]]) -> bool:
-    return [name for name, _ in headers].count(b"host") == 1
+    hosts = [value for name, value in headers if name == b"host"]
+    return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None

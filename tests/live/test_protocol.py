@@ -62,6 +62,8 @@ AMBIGUOUS = {
     "no host": b"GET /health/live HTTP/1.1\r\n\r\n",
     "no host in 1.0": b"GET /health/live HTTP/1.0\r\n\r\n",
     "two hosts": b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "a host that is none": b"GET /health/live HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "a host with a path": b"GET /health/live HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "two equal hosts": b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     "HTTP/2.0": b"GET /health/live HTTP/2.0\r\n" + HOST + b"\r\n",
     "HTTP/0.9": b"GET /health/live\r\n\r\n",
