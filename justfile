@@ -51,6 +51,10 @@ psql: (install "requirements.txt")
 test *ARGS: (install "requirements-dev.txt")
     @{{ python }} -m pytest {{ if ARGS == "" { parallel } else { ARGS } }}
 
+# Put the service through every fault at full length and print the figures; takes up to an hour
+soak *ARGS: (install "requirements-dev.txt")
+    @{{ python }} -m pytest --capture=no {{ if ARGS == "" { "tests/soak" } else { ARGS } }}
+
 # Measure the speed beside others; `just bench quick` takes two minutes
 bench *ARGS: (install "requirements.txt")
     @{{ python }} -m benchmarks {{ ARGS }}
