@@ -36,6 +36,8 @@ DATABASE_TROUBLE = (
     asyncpg.PostgresConnectionError,  # class 08
     asyncpg.OperatorInterventionError,  # class 57: shut down, starting, cancelled by a timeout
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
+    asyncpg.PostgresSystemError,  # class 58: its disk
+    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
     asyncpg.LockNotAvailableError,  # 55P03
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a replica, before it is promoted
     asyncpg.TransactionRollbackError,  # class 40: serialization, deadlock

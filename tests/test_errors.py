@@ -216,6 +216,7 @@ TROUBLE: dict[str, Exception] = {
             "08006",
             "08P01",
             "25006",
+            "25P03",
             "40001",
             "40P01",
             "53100",
@@ -228,6 +229,7 @@ TROUBLE: dict[str, Exception] = {
             "57P03",
             "57P04",
             "57P05",
+            "58030",
         )
     },
     "refused": ConnectionRefusedError(111, "secret"),
