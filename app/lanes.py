@@ -6,6 +6,7 @@ statements, and is handed back when it fails or when nobody has needed it for a 
 """
 
 import asyncio
+import math
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -22,7 +23,7 @@ OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheErro
 class Lane:
     """A connection on loan, and what it has prepared."""
 
-    __slots__ = ("connection", "is_late", "on_loan", "prepared", "since")
+    __slots__ = ("connection", "deadline", "is_late", "on_loan", "prepared", "since")
 
     def __init__(self, on_loan: Any) -> None:
         """Take what asyncpg's pool has handed out."""
@@ -30,7 +31,13 @@ class Lane:
         self.connection: Any = on_loan._con  # the proxy looks its every attribute up
         self.prepared: dict[str, Any] = {}
         self.since = 0.0  # when it was last taken or given back
+        self.deadline = math.inf  # of somebody who has waited for it
         self.is_late = False
+
+    def hurry(self) -> None:
+        """Have its server end the statement. That may come too late, and meet another: so it is the lane's last."""
+        self.is_late = True
+        self.connection._cancel_current_command(self.connection._loop.create_future())
 
     def give_up(self) -> None:
         """Cut the connection. Whoever waits for it is told so at once; its server ends the statement by itself."""
@@ -89,11 +96,10 @@ class Pool(asyncpg.Pool):
 
     def acquire(self, *, timeout: float | None = None) -> Any:
         """Return a loan, to await or to enter: at most `timeout` seconds of waiting, or `patience`."""
-        return _Loan(self, timeout or self.patience)
+        return super().acquire(timeout=timeout or self.patience)
 
-    async def borrow(self, seconds: float) -> Any:
-        """Return a connection for somebody who hands it back with `release`. Raises TimeoutError."""
-        lane = await self._lane(seconds)
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 # asyncpg's
+        lane = await self._lane(timeout)
         self._lent[id(lane.on_loan)] = lane
         return lane.on_loan
 
@@ -114,15 +120,15 @@ class Pool(asyncpg.Pool):
 
     async def _fetch(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
         if not self.prepares:
-            return await lane.connection.fetch(sql, *arguments)
+            return await lane.connection.fetch(sql, *arguments, timeout=2 * self.patience)  # we are first
         prepared = lane.prepared.get(sql)
         if prepared is None:
-            prepared = lane.prepared[sql] = await lane.connection.prepare(sql)
+            prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
         try:
             return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
         except OUTDATED:
             lane.prepared.clear()
-            prepared = lane.prepared[sql] = await lane.connection.prepare(sql)
+            prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
             return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
 
     async def _lane(self, seconds: float | None = None) -> Lane:
@@ -134,9 +140,10 @@ class Pool(asyncpg.Pool):
                 if not lane.connection.is_closed():
                     return lane
                 self._retire(lane)
-            if self._lanes < self.get_max_size():
-                return await self._new_lane(deadline - self._loop.time())
-            if lane := await self._next(deadline):
+            is_full = self._lanes >= self.get_max_size()
+            lane = await (self._next(deadline) if is_full else self._new_lane(deadline - self._loop.time()))
+            if lane:
+                lane.deadline = deadline
                 return lane
 
     async def _new_lane(self, seconds: float) -> Lane:
@@ -144,7 +151,7 @@ class Pool(asyncpg.Pool):
             raise TimeoutError
         self._lanes += 1
         try:
-            lane = Lane(await super().acquire(timeout=seconds))
+            lane = Lane(await super()._acquire(seconds))
         except BaseException:
             self._lanes -= 1
             self._tell_the_next(None)
@@ -174,24 +181,33 @@ class Pool(asyncpg.Pool):
     def _keep_watching(self) -> None:
         if self._watching is None:
             pause = min(self.patience / 10, 0.5)
-            self._watching = self._loop.call_later(pause, self._look)
+            self._watching = self._loop.call_later(pause, self._look, pause)
 
-    def _look(self) -> None:
+    def _look(self, pause: float) -> None:
         """Give up what has taken too long. One timer for all: one for each would cost as much as sending them."""
         self._watching = None
         now = self._loop.time()
         for lane in self._busy:
             if lane.since + self.patience <= now:
                 lane.give_up()
+                # What was not heard of since then is no better. Whoever takes it next sees that it is closed.
+                for other in self._idle:
+                    if other.since < lane.since:
+                        other.give_up()
+            elif lane.deadline <= now + pause and not lane.is_late:
+                lane.hurry()
         for turn, deadline in self._waiting:
-            if deadline <= now and not turn.done():
+            if deadline <= now + pause and not turn.done():  # the next look would be too late
                 turn.set_exception(TimeoutError())
         if self._busy or self._waiting:
             self._keep_watching()
 
     def _give_back(self, lane: Lane) -> None:
         self._busy.discard(lane)
-        if self._ends:
+        lane.deadline = math.inf
+        if lane.is_late:
+            lane.connection.terminate()
+        if self._ends or lane.is_late:
             self._retire(lane)
         elif not self._tell_the_next(lane):
             lane.since = self._loop.time()
@@ -229,22 +245,3 @@ class Pool(asyncpg.Pool):
                 self._retire(lane)
         self._idle = needed
         self._trimming = self._loop.call_later(SECONDS_KEPT / 5, self._trim)
-
-
-class _Loan:
-    """What `acquire` returns: a connection to await, or to have for the length of a block."""
-
-    def __init__(self, pool: Pool, seconds: float) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._connection: Any = None
-
-    def __await__(self) -> Any:
-        return self._pool.borrow(self._seconds).__await__()
-
-    async def __aenter__(self) -> Any:
-        self._connection = await self._pool.borrow(self._seconds)
-        return self._connection
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._connection)

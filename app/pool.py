@@ -85,9 +85,7 @@ async def open_pool(settings: Settings) -> Pool:
     if await _is_behind_a_pooler(arguments, seconds=settings.database_timeout):
         suited = FOR_A_POOLER  # and no settings, which it would refuse
     else:
-        milliseconds = str(int(settings.database_timeout * 1000))
-        # One plan for all arguments: a guess from a connection's first five halves a list's speed when it is wrong.
-        suited = {"server_settings": {"statement_timeout": milliseconds, "plan_cache_mode": "force_generic_plan"}}
+        suited = {"server_settings": _server_settings(settings.database_timeout)}
     pool = Pool(
         **arguments,
         **suited,
@@ -107,6 +105,18 @@ async def open_pool(settings: Settings) -> Pool:
     pool.prepares = suited is not FOR_A_POOLER
     await pool
     return pool
+
+
+def _server_settings(seconds: float) -> dict[str, str]:
+    """What the server keeps to by itself, also where we are not there any more to tell it."""
+    limit = str(int(seconds * 1000))
+    return {
+        "statement_timeout": limit,
+        "lock_timeout": str(int(seconds * 900)),  # a little less, or the statement's would always be first
+        "idle_in_transaction_session_timeout": limit,
+        # One plan for all arguments: a guess from a connection's first five halves a list's speed when it is wrong.
+        "plan_cache_mode": "force_generic_plan",
+    }
 
 
 async def _arguments(settings: Settings) -> dict[str, Any]:

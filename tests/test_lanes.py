@@ -11,6 +11,7 @@ import pytest
 from app import lanes, pool
 from app.settings import Settings
 from tests.conftest import SECRET
+from tests.faults.wire import wire_to
 
 
 @asynccontextmanager
@@ -70,7 +71,7 @@ async def test_no_lane_is_lost_with_those_who_are_cancelled_when_their_turn_come
 
 async def test_a_turn_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_next(database_url: str) -> None:
     async with opened(database_url, pool_max=1) as it:
-        held = await it.borrow(1)
+        held = await it.acquire(timeout=1)
         waiting = asyncio.create_task(it.run("SELECT 1", []))
         await asyncio.sleep(0)
         [(turn, _)] = it._waiting
@@ -86,7 +87,7 @@ async def test_a_turn_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_ne
 
 async def test_a_place_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_next(database_url: str) -> None:
     async with opened(database_url, pool_max=2, database_timeout=3) as it:
-        held = [await it.borrow(1), await it.borrow(1)]
+        held = [await it.acquire(timeout=1), await it.acquire(timeout=1)]
         first, second = (asyncio.create_task(it.run("SELECT 1", [])) for _ in range(2))
         await asyncio.sleep(0)
         turns = [*it._waiting]
@@ -107,3 +108,32 @@ async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_e
         with pytest.raises(TimeoutError):
             await it.run("SELECT pg_sleep(5)", [])
         assert (await it.run("SELECT 1", []))[0][0] == 1
+
+
+async def test_who_has_waited_for_a_lane_has_less_time_on_it(database_url: str, sql: asyncpg.Connection) -> None:
+    async with opened(database_url, pool_max=1, database_timeout=1) as it:
+        first = asyncio.create_task(it.run("SELECT pg_sleep(0.5)", []))
+        await asyncio.sleep(0.05)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await it.run("SELECT pg_sleep(0.9), 'the second'", [])
+        waited = asyncio.get_running_loop().time() - began
+
+        await first
+        assert 0.8 < waited < 1.1
+        assert (await it.run("SELECT 1", []))[0][0] == 1
+        ended = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%''the second%'"
+        assert await sql.fetchval(f"{ended} AND pid <> pg_backend_pid()") == 0
+
+
+async def test_with_a_lane_that_falls_silent_those_are_given_up_that_were_not_heard_of_since(database_url: str) -> None:
+    async with wire_to(database_url) as wire, opened(wire.url, pool_max=3, database_timeout=0.3) as it:
+        await asyncio.gather(*(it.run("SELECT pg_sleep(0.05)", []) for _ in range(2)))
+        wire.cut()
+        with pytest.raises(TimeoutError):
+            await it.run("SELECT 1", [])
+        wire.heal()
+        began = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*(it.run("SELECT 1", []) for _ in range(2)))
+        assert [rows[0][0] for rows in answers] == [1, 1]
+        assert asyncio.get_running_loop().time() - began < 0.25
