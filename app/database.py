@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine
-from piccolo.querystring import QueryString
 
 from app import embedded, migrations, pool, settings
 from app.failures import Unavailable
+from app.pulse import Pulse
 from app.statements import Statement
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2, 0.5)  # then every second
+SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
 
 
 class Database(PostgresEngine):
@@ -39,6 +39,7 @@ class Database(PostgresEngine):
         super().__init__(config={}, extensions=())
         self.ready = False
         self._timeout = 5.0
+        self._pulse: Pulse | None = None
         self._opening: asyncio.Task[None] | None = None
         self._ours: embedded.EmbeddedPostgres | None = None
         self._reviving: asyncio.Task[None] | None = None
@@ -56,6 +57,7 @@ class Database(PostgresEngine):
     async def open(self, chosen: settings.Settings) -> None:
         """Begin to connect, and return at once: a service listens before its database is there."""
         self._timeout = chosen.database_timeout
+        self._pulse = Pulse(chosen)
         self._opening = asyncio.create_task(self._open(chosen))
 
     async def close(self) -> None:
@@ -65,6 +67,8 @@ class Database(PostgresEngine):
             self._opening.cancel()
             with suppress(asyncio.CancelledError):
                 await self._opening
+        if self._pulse is not None:
+            await self._pulse.close()
         if self.pool is not None:
             try:
                 await asyncio.wait_for(self.pool.close(), self._timeout)
@@ -95,10 +99,14 @@ class Database(PostgresEngine):
         return await self.pool.run_all([(each.sql, each.bind(values)) for each, values in steps])
 
     async def answers(self) -> bool:
-        """Tell whether the database is there, migrated, and answers now."""
+        """Tell whether the database is there, migrated, and answers now. Takes a second at most, and no connection."""
+        if not self.ready or self._pulse is None:
+            return False
         try:
-            await self.fetch(ANYTHING)
-        except (Unavailable, *pool.TROUBLE):
+            await self._pulse.check()
+        except pool.TROUBLE as error:
+            if isinstance(error, OSError):
+                self._revive()
             return False
         return True
 
@@ -127,7 +135,7 @@ class Database(PostgresEngine):
 
 async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
     """Try, and try again with growing pauses, for as long as it takes. Says once that it has to."""
-    pauses = chain(SECONDS_BETWEEN_ATTEMPTS, repeat(1.0))
+    pauses = chain(SECONDS_BETWEEN_ATTEMPTS, repeat(0.5))
     told = False
     while True:
         try:
@@ -148,4 +156,3 @@ def _look_at(query: "asyncio.Future[Any]") -> None:
 
 
 database = Database()
-ANYTHING = Statement(QueryString("SELECT 1"))

@@ -7,10 +7,9 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -26,6 +25,7 @@ from app.failures import Unavailable
 from app.statements import Param, Statement
 from app.tables import RateLimit
 from tests.conftest import SECRET
+from tests.faults.wire import wire_to
 
 ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
 SLEEP = Statement(QueryString("SELECT pg_sleep({}::float)", Param("seconds")))
@@ -259,11 +259,11 @@ class TestTrouble:
     async def test_a_peer_that_falls_silent_is_503_in_time_and_its_connections_are_given_up(
         self, opened: Open, database_url: str
     ) -> None:
-        async with wire(database_url) as (url, cut):
-            database = await opened(url)
+        async with wire_to(database_url) as wire:
+            database = await opened(wire.url)
             assert await number(database) == 50
 
-            cut.set()
+            wire.cut()
             async with asyncio.timeout(TIMEOUT * 8):  # Piccolo's own are the driver's to give up
                 assert await refused(database.run_querystring(QueryString("SELECT 1"))) < TIMEOUT * 4
             for _ in range(2):
@@ -272,11 +272,54 @@ class TestTrouble:
             assert await database.answers() is False
 
             # New ones get through again; those from before stay silent for ever.
-            cut.clear()
+            wire.heal()
             await until(database.answers, 5 * TIMEOUT)
             assert await number(database) == 50
             assert database.pool.get_size() == 2
             assert whole(database)
+
+    async def test_whether_it_answers_is_told_at_once_also_where_no_connection_is_free(
+        self, opened: Open, database_url: str
+    ) -> None:
+        database = await opened(database_url)
+        async with database.pool.acquire(), database.pool.acquire():
+            began = time.monotonic()
+            answers = await asyncio.gather(*(database.answers() for _ in range(20)))
+            assert time.monotonic() - began < TIMEOUT / 2
+
+        assert answers == [True] * 20
+
+    async def test_of_a_silent_one_it_is_told_in_a_second_that_it_does_not_answer_and_soon_that_it_does(
+        self, opened: Open, database_url: str
+    ) -> None:
+        async with wire_to(database_url) as wire:
+            database = await opened(wire.url, database_timeout=20)
+            assert await database.answers() is True
+
+            wire.cut()
+            for _ in range(2):  # on a connection that is there, and on one that does not come about
+                began = time.monotonic()
+                assert await database.answers() is False
+                assert time.monotonic() - began < 1.5
+
+            wire.heal()
+            await until(database.answers, 2)
+
+    async def test_a_question_that_is_still_asked_when_it_closes_is_given_up(
+        self, opened: Open, database_url: str
+    ) -> None:
+        async with wire_to(database_url) as wire:
+            database = await opened(wire.url)
+            assert await database.answers() is True
+            wire.cut()
+            asked = asyncio.create_task(database.answers())
+            await asyncio.sleep(0.05)
+            wire.heal()
+
+            began = time.monotonic()
+            await database.close()
+            assert time.monotonic() - began < 2
+            assert await asked is False
 
     async def test_an_error_of_the_statement_itself_is_passed_on(self, opened: Open, database_url: str) -> None:
         database = await opened(database_url)
@@ -295,7 +338,7 @@ class TestCancelling:
         self, opened: Open, database_url: str, sql: asyncpg.Connection
     ) -> None:
         moments = random.Random(1)
-        # Without TLS, as in `wire`.
+        # Without TLS, as on a wire.
         database = await opened(f"{named(database_url)}&sslmode=disable", pool_max=5, database_timeout=5)
 
         async def give_up(statement: Statement, **values: Any) -> bool:
@@ -439,45 +482,3 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
         await pretend_to_migrate(it.url)
         yield it
         it.server.stop()
-
-
-@asynccontextmanager
-async def wire(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A wire to the server, as a URL, and an event: while it is set nothing gets through any more, not even
-    the news that somebody hung up; what was connected then stays so for ever."""
-    cut = asyncio.Event()
-    behind = urlsplit(url)
-    options = parse_qs(behind.query)
-    ends: list[asyncio.StreamWriter] = []
-    tasks: list[asyncio.Task[None]] = []
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool]) -> None:
-        while data := await reader.read(65536):
-            if cut.is_set():
-                dead.append(True)
-            if not dead:
-                writer.write(data)
-        if not dead:
-            writer.close()
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if "host" in options:
-            there = await asyncio.open_unix_connection(f"{options['host'][0]}/.s.PGSQL.5432")
-        else:
-            there = await asyncio.open_connection(behind.hostname, behind.port or 5432)
-        ends.extend((writer, there[1]))
-        dead: list[bool] = []
-        both_ways = (forward(reader, there[1], dead), forward(there[0], writer, dead))
-        tasks.extend(map(asyncio.create_task, both_ways))
-
-    server = await asyncio.start_server(connect, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    who = behind.netloc.rpartition("@")[0]
-    # Without TLS: asyncpg complains to the event loop where somebody gives up while it is agreed on.
-    yield f"postgresql://{who}@127.0.0.1:{port}{behind.path}?sslmode=disable", cut
-    server.close()
-    for task in tasks:
-        task.cancel()
-    for end in ends:
-        end.close()
-    await asyncio.gather(*tasks, *(end.wait_closed() for end in ends), return_exceptions=True)

@@ -54,6 +54,7 @@ FLOORS = {
     "app.errors": 3,
     "app.failures": 2,
     "app.migrations": 2,
+    "app.pulse": 2,
     "app.pool": 1,
     "app.lanes": 0,
     "app.envelopes": 1,
