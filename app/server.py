@@ -116,13 +116,21 @@ def _nothing(_number: int, _frame: FrameType | None) -> None:
 
 
 def _migrate_in_background(settings: Settings) -> None:
-    """Migrate as soon as the database is there. Our own we wait for; another has a head start, and no more."""
-    thread = threading.Thread(target=lambda: asyncio.run(_migrate(settings)), name="migrate", daemon=True)
-    thread.start()
-    thread.join(None if settings.database_url is None else HEAD_START_SECONDS)
+    """Migrate as soon as the database is there. Our own we wait for; another has a head start, if it is there."""
+    tried = threading.Event()
+
+    def run() -> None:
+        try:
+            asyncio.run(_migrate(settings, tried))
+        finally:
+            tried.set()
+
+    threading.Thread(target=run, name="migrate", daemon=True).start()
+    tried.wait(None if settings.database_url is None else HEAD_START_SECONDS)
 
 
-async def _migrate(settings: Settings) -> None:
+async def _migrate(settings: Settings, tried: threading.Event) -> None:
+    """Try until it is done. `tried` is set when it turns out that the database is not there."""
     told = False
     while True:
         try:
@@ -136,4 +144,5 @@ async def _migrate(settings: Settings) -> None:
             if not told:
                 logger.warning("Could not migrate yet (%s); trying on.", type(error).__name__)
                 told = True
+            tried.set()
             await asyncio.sleep(0.5)

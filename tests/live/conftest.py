@@ -1,6 +1,7 @@
 """The service as a process of its own, on a real socket: started, waited for, listened to, stopped."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,6 +48,11 @@ class Served:
         if self.process.poll() is not None:
             self._listener.join(STOP_SECONDS)
         return [*self._lines]
+
+    def pids(self) -> list[int]:
+        """The processes that have begun to serve, the newest last; some of them may have ended."""
+        told = [re.search(r"Started server process \[(\d+)\]", line) for line in self.log()]
+        return [int(each[1]) for each in told if each]
 
     def wait(self, path: str) -> None:
         """Wait until `path` is 200 and every worker has started."""
