@@ -180,13 +180,14 @@ class Pool(asyncpg.Pool):
 
     def _keep_watching(self) -> None:
         if self._watching is None:
-            pause = min(self.patience / 10, 0.5)
+            pause = min(self.patience / 20, 0.25)
             self._watching = self._loop.call_later(pause, self._look, pause)
 
     def _look(self, pause: float) -> None:
         """Give up what has taken too long. One timer for all: one for each would cost as much as sending them."""
         self._watching = None
         now = self._loop.time()
+        soon = now + 2 * pause  # the next look might be too late, and an answer takes a moment too
         for lane in self._busy:
             if lane.since + self.patience <= now:
                 lane.give_up()
@@ -194,10 +195,10 @@ class Pool(asyncpg.Pool):
                 for other in self._idle:
                     if other.since < lane.since:
                         other.give_up()
-            elif lane.deadline <= now + pause and not lane.is_late:
+            elif lane.deadline <= soon and not lane.is_late:
                 lane.hurry()
         for turn, deadline in self._waiting:
-            if deadline <= now + pause and not turn.done():  # the next look would be too late
+            if deadline <= soon and not turn.done():
                 turn.set_exception(TimeoutError())
         if self._busy or self._waiting:
             self._keep_watching()

@@ -106,7 +106,7 @@ async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_e
     async with opened(database_url, pool_max=1, database_timeout=0.3) as it:
         await it.run("SELECT set_config('statement_timeout', '0', false)", [])
         with pytest.raises(TimeoutError):
-            await it.run("SELECT pg_sleep(5)", [])
+            await it.run("SELECT pg_sleep(1)", [])
         assert (await it.run("SELECT 1", []))[0][0] == 1
 
 
@@ -120,7 +120,7 @@ async def test_who_has_waited_for_a_lane_has_less_time_on_it(database_url: str, 
         waited = asyncio.get_running_loop().time() - began
 
         await first
-        assert 0.8 < waited < 1.1
+        assert 0.7 < waited < 1
         assert (await it.run("SELECT 1", []))[0][0] == 1
         ended = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%''the second%'"
         assert await sql.fetchval(f"{ended} AND pid <> pg_backend_pid()") == 0
