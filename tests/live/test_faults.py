@@ -9,13 +9,12 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
-from tests.conftest import token
+from tests.faults.people import MINE, at_once, cancelled, is_ok, is_shed, timed
 from tests.faults.posts import posting
 from tests.faults.probes import probing, until
 from tests.faults.server import Postgres, postgres_of_our_own
@@ -23,8 +22,7 @@ from tests.faults.wire import Wire, wire_to
 from tests.live.conftest import Served
 
 TIMEOUT = 1.0  # DATABASE_TIMEOUT
-MINE = {"authorization": f"Bearer {token('ada')}"}
-OBSERVED = ("tests.faults.observed", "serve")
+NOISE = 1.0  # seconds that a machine with other work may add; tests/soak allows for none
 
 Serve = Callable[..., Served]
 
@@ -38,22 +36,6 @@ def postgres_alone() -> Iterator[Postgres]:
 
 def patient(url: str, seconds: float = TIMEOUT, **more: str) -> dict[str, str]:
     return {"DATABASE_URL": url, "DATABASE_TIMEOUT": f"{seconds}", **more}
-
-
-async def timed(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> tuple[float, httpx.Response]:
-    began = time.monotonic()
-    answer = await client.request(method, path, **more)
-    return time.monotonic() - began, answer
-
-
-async def is_ok(client: httpx.AsyncClient, path: str) -> bool:
-    return (await client.get(path)).status_code == 200
-
-
-def is_shed(answer: httpx.Response) -> bool:
-    """503, in the envelope, and says when to come back."""
-    code = answer.json()["error"]["code"] if answer.status_code == 503 else ""
-    return (code, answer.headers.get("retry-after")) == ("SERVICE_UNAVAILABLE", "1")
 
 
 class TestRestarts:
@@ -93,9 +75,9 @@ class TestRestarts:
             assert (await client.get("/api/tasks")).status_code == 200
 
         assert all(is_shed(answer) for _, answer in answers)
-        assert max(seconds for seconds, _ in answers) < 0.3
-        assert probes.seconds_until(503, went) < 2
-        assert probes.seconds_until(200, came) < 2
+        assert max(seconds for seconds, _ in answers) < 0.3 + NOISE
+        assert probes.seconds_until(503, went) < 2 + NOISE
+        assert probes.seconds_until(200, came) < 2 + NOISE
         assert probes.always_alive()
 
     async def test_it_serves_without_its_database_and_is_ready_soon_after_it_comes(
@@ -110,7 +92,7 @@ class TestRestarts:
             came = time.monotonic()
             await probes.follow(200, came)
 
-        assert probes.seconds_until(200, came) < 2
+        assert probes.seconds_until(200, came) < 2 + NOISE
         assert {probe.status for probe in probes.ready if probe.asked < came - 1} == {503}
         assert probes.always_alive()
 
@@ -128,34 +110,34 @@ class TestSilence:
     ) -> None:
         service = await asyncio.to_thread(serve, env=patient(wire.url))
         async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=20) as client:
-            await asyncio.gather(*(client.get("/api/tasks") for _ in range(8)))
+            await at_once(8, client, "GET", "/api/tasks")
             async with probing(service.url) as probes:
                 fault(wire)
                 fell = time.monotonic()
-                answers = await asyncio.gather(*(timed(client, "GET", "/api/tasks") for _ in range(8)))
+                answers = await at_once(8, client, "GET", "/api/tasks")
                 await probes.follow(503, fell)
                 wire.heal()
                 healed = time.monotonic()
                 await until(lambda: is_ok(client, "/api/tasks"))
                 back = time.monotonic() - healed
                 await probes.follow(200, healed)
-                after = await asyncio.gather(*(client.get("/api/tasks") for _ in range(20)))
+                after = await at_once(20, client, "GET", "/api/tasks")
 
         assert all(is_shed(answer) for _, answer in answers)
         assert max(seconds for seconds, _ in answers) < 2 * TIMEOUT + 1
-        assert {answer.status_code for answer in after} == {200}
-        assert back < 3
+        assert {answer.status_code for _, answer in after} == {200}
+        assert back < 3 + NOISE
         assert probes.always_alive()
-        assert probes.slowest_sign_of_life() < 1  # 0.2 s in tests/soak: this machine may have other work
-        assert probes.seconds_until(503, fell) < 2
-        assert probes.seconds_until(200, healed) < 2
+        assert probes.slowest_sign_of_life() < 0.2 + NOISE
+        assert probes.seconds_until(503, fell) < 2 + NOISE
+        assert probes.seconds_until(200, healed) < 2 + NOISE
 
 
 class TestExhaustedPool:
     async def test_those_who_wait_are_told_in_time_and_those_who_need_no_connection_at_once(
         self, serve: Serve, database_url: str, sql: asyncpg.Connection
     ) -> None:
-        service = await asyncio.to_thread(serve, env=patient(database_url, DATABASE_POOL_MAX="2"))
+        service = await asyncio.to_thread(serve, env=patient(database_url, 2, DATABASE_POOL_MAX="2"))
         async with (
             httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=20) as client,
             httpx.AsyncClient(base_url=service.url) as stranger,
@@ -163,7 +145,7 @@ class TestExhaustedPool:
             await client.post("/api/tasks", json={"title": "x"})
             async with sql.transaction():
                 await sql.execute("LOCK TABLE tasks")
-                waiting = [asyncio.create_task(timed(client, "GET", "/api/tasks")) for _ in range(8)]
+                waiting = asyncio.create_task(at_once(8, client, "GET", "/api/tasks"))
                 await asyncio.sleep(0.3)
                 free = [
                     (401, await timed(stranger, "GET", "/api/tasks")),
@@ -174,13 +156,13 @@ class TestExhaustedPool:
                     (200, await timed(stranger, "GET", "/health/ready")),
                     (200, await timed(stranger, "GET", "/api/health")),
                 ]
-                answers = await asyncio.gather(*waiting)
+                answers = await waiting
 
         assert [answer.status_code for _, (_, answer) in free] == [status for status, _ in free]
-        assert max(seconds for _, (seconds, _) in free) < 0.2
+        assert max(seconds for _, (seconds, _) in free) < NOISE
         assert all(is_shed(answer) for _, answer in answers)
 
-        assert max(seconds for seconds, _ in answers) < TIMEOUT + 0.1
+        assert max(seconds for seconds, _ in answers) < 2 + NOISE  # who gets what others give back included
 
 
 class TestCancelling:
@@ -188,32 +170,32 @@ class TestCancelling:
         self, serve: Serve, wire: Wire, sql: asyncpg.Connection
     ) -> None:
         wire.delay = 0.01
-        moments = random.Random(20)
-        service = await asyncio.to_thread(serve, env=patient(f"{wire.url}&application_name=cancelled"), module=OBSERVED)
-        async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=20) as client:
-            task = (await client.post("/api/tasks", json={"title": "x"})).json()["data"]
-            path = f"/api/tasks/{task['id']}"
+        env = patient(f"{wire.url}&application_name=cancelled")
+        service = await asyncio.to_thread(serve, env=env, module=("tests.faults.observed", "serve"))
+        statuses, pool = await cancelled(service.url, 200, random.Random(20))
 
-            async def give_up() -> int:
-                method, where, body = moments.choice(
-                    [
-                        ("GET", "/api/tasks", None),
-                        ("POST", "/api/tasks", {"title": "y"}),
-                        ("PUT", path, {"title": "z"}),
-                        ("PATCH", f"{path}/complete", None),
-                        ("DELETE", "/api/tasks/1", None),
-                    ]
-                )
-                headers = {"x-cancel-after": f"{moments.uniform(0, 0.06)}"}
-                return (await client.request(method, where, json=body, headers=headers)).status_code
-
-            statuses = [status for _ in range(8) for status in await asyncio.gather(*(give_up() for _ in range(25)))]
-            deadline = time.monotonic() + 5
-            while (pool := (await client.get("/observed")).json())["idle"] != pool["size"]:
-                assert time.monotonic() < deadline, pool
-                await asyncio.sleep(0.05)
         open_ones = "application_name = 'cancelled' AND state LIKE 'idle in transaction%'"
-
-        assert statuses.count(499) > 50
+        assert statuses[499] > 50
         assert set(statuses) <= {200, 201, 204, 404, 499}
+        assert pool["idle"] == pool["size"]
         assert await sql.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {open_ones}") == 0
+
+
+class TestLoop:
+    async def test_nothing_keeps_the_event_loop_from_its_work(self, serve: Serve, wire: Wire) -> None:
+        service = await asyncio.to_thread(serve, env=patient(wire.url), module=("tests.faults.observed", "serve"))
+        async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=20) as client:
+            await client.get("/observed")
+            guesses = {"username": "x", "email": "x@example.com", "password": "not theirs"}
+            async with posting(service.url, people=2):
+                for path in ("/admin/public/login/", "/api/auth/login"):
+                    await at_once(4, client, "POST", path, json=guesses)
+                wire.cut()
+                await at_once(8, client, "GET", "/api/tasks")
+                wire.heal()
+                await until(lambda: is_ok(client, "/health/ready"))
+            seen = (await client.get("/observed")).json()
+
+        # Of its own time; by the clock, where other programs count too, it is tests/soak that says 50 ms.
+        assert seen["busy"] < 0.05
+        assert seen["late"] < NOISE

@@ -335,6 +335,15 @@ class TestTwoWorkers:
         assert await sql.fetchval("SELECT count(*) FROM \"user\" WHERE id = 'newcomer'") == 1
         assert await sql.fetchval("SELECT count(*) FROM tasks WHERE user_id = 'newcomer'") == 30
 
+    async def test_changes_of_different_fields_at_once_are_both_there(self, two: Any) -> None:
+        async with httpx.AsyncClient(base_url=two.url, headers=MINE) as client:
+            path = (await client.post("/api/tasks", json={"title": "x"})).headers["location"]
+            for number in range(1, 11):
+                content = {"title": f"title {number}", "description": f"description {number}"}
+                await asyncio.gather(one(two.url, "PUT", path, MINE, content), one_flip(two.url, path))
+                after = (await client.get(path)).json()["data"]
+                assert (after, after["completed"]) == (after | content, number % 2 == 1)
+
     async def test_put_against_delete_leaves_no_ghost(self, two: Any) -> None:
         async with httpx.AsyncClient(base_url=two.url, headers=MINE) as client:
             for _ in range(10):
