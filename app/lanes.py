@@ -147,8 +147,6 @@ class Pool(asyncpg.Pool):
                 return lane
 
     async def _new_lane(self, seconds: float) -> Lane:
-        if seconds <= 0:
-            raise TimeoutError
         self._lanes += 1
         try:
             lane = Lane(await super()._acquire(seconds))

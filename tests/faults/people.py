@@ -37,6 +37,16 @@ def is_shed(answer: httpx.Response) -> bool:
     return (code, answer.headers.get("retry-after")) == ("SERVICE_UNAVAILABLE", "1")
 
 
+async def guess(client: httpx.AsyncClient, count: int) -> set[int]:
+    """Try so many passwords at once at the admin's door and at the accounts', and return the answers there are."""
+    await client.get("/admin/")
+    seen = {"x-csrftoken": client.cookies["csrftoken"]}
+    wrong = {"username": "x", "email": "x@example.com", "password": "not theirs"}
+    answers = await at_once(count, client, "POST", "/admin/public/login/", json=wrong, headers=seen)
+    answers += await at_once(count, client, "POST", "/api/auth/login", json=wrong)
+    return {answer.status_code for _, answer in answers}
+
+
 async def cancelled(url: str, count: int, moments: random.Random) -> tuple[Counter[int], dict[str, Any]]:
     """Requests of every kind to an observed service, each of them cancelled at a random moment.
 

@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.faults.people import MINE, at_once, cancelled, is_ok, is_shed, timed
+from tests.faults.people import MINE, at_once, cancelled, guess, is_ok, is_shed, timed
 from tests.faults.posts import posting
 from tests.faults.probes import probing, until
 from tests.faults.server import Postgres, postgres_of_our_own
@@ -186,10 +186,8 @@ class TestLoop:
         service = await asyncio.to_thread(serve, env=patient(wire.url), module=("tests.faults.observed", "serve"))
         async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=20) as client:
             await client.get("/observed")
-            guesses = {"username": "x", "email": "x@example.com", "password": "not theirs"}
             async with posting(service.url, people=2):
-                for path in ("/admin/public/login/", "/api/auth/login"):
-                    await at_once(4, client, "POST", path, json=guesses)
+                assert await guess(client, 4) == {401}
                 wire.cut()
                 await at_once(8, client, "GET", "/api/tasks")
                 wire.heal()
