@@ -27,11 +27,11 @@ For people without an auth server there is another room beside tasks/:
 
 Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment, with
 `variables` for the single value and `issuers` for those whose tokens are believed.
-`database` is the database as the rest sees it: `pool` makes its connections, `lanes` hands them out, `pulse` asks
-whether it is there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows whether
-the tables are there, and `piccolo_app` tells Piccolo's commands which tables are ours. `admin`, `docs` (with `openapi`)
-and `health` are the other things served, `logs` is how the service talks, and `__main__` is what the `just` recipes
-call.
+`database` is the database as the rest sees it: `pool` makes its connections, `primary` finds the server that takes
+changes, `lanes` hands connections out, `pulse` asks whether it is there, `embedded` is the PostgreSQL that starts when
+no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells Piccolo's commands
+which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things served, `logs` is how the
+service talks, and `__main__` is what the `just` recipes call.
 """
 
 __version__ = "0.1.0"

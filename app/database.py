@@ -99,7 +99,7 @@ class Database(PostgresEngine):
         return await self.pool.run_all([(each.sql, each.bind(values)) for each, values in steps])
 
     async def answers(self) -> bool:
-        """Tell whether the database is there, migrated, and answers now. Takes a second at most, and no connection."""
+        """Tell whether the primary is there, migrated, and answers now. Takes a second at most, and no connection."""
         if not self.ready or self._pulse is None:
             return False
         try:

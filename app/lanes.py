@@ -16,9 +16,6 @@ from asyncpg.protocol import NO_TIMEOUT  # which we watch ourselves: a timer for
 
 SECONDS_KEPT = 300.0  # for which a lane that nobody needs stays open
 
-# A statement that was prepared before somebody changed its table.
-OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-
 
 class Lane:
     """A connection on loan, and what it has prepared."""
@@ -74,6 +71,8 @@ class Pool(asyncpg.Pool):
         try:
             rows = await self._fetch(lane, sql, arguments)
         except asyncpg.PostgresError as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                lane.connection.terminate()  # no primary (any more): the next connection looks for it
             self._give_back(lane)  # the server has ended it, and the connection is as it was
             if lane.is_late:
                 raise TimeoutError from error
@@ -126,7 +125,7 @@ class Pool(asyncpg.Pool):
             prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
         try:
             return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
-        except OUTDATED:
+        except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):  # its table has changed since
             lane.prepared.clear()
             prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
             return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
@@ -206,7 +205,7 @@ class Pool(asyncpg.Pool):
         lane.deadline = math.inf
         if lane.is_late:
             lane.connection.terminate()
-        if self._ends or lane.is_late:
+        if self._ends or lane.connection.is_closed():
             self._retire(lane)
         elif not self._tell_the_next(lane):
             lane.since = self._loop.time()

@@ -1,13 +1,17 @@
 """How connections to PostgreSQL are made: to a server, through a pooler, or to the embedded one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
 
 from app import embedded
 from app.lanes import Pool
+from app.primary import TROUBLE as TROUBLE
+from app.primary import Servers
 from app.settings import Settings
 
 # What libpq, Prisma, node-postgres and hosts' dashboards put into a URL. asyncpg would send them on as
@@ -34,10 +38,6 @@ FOREIGN_OPTIONS = {
     "uselibpqcompat",
 }
 
-
-# What asking a database raises that is not there, not well, or not willing. (TimeoutError is an OSError.)
-TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
 # A pooler may change the server behind it between two statements, and with it lose what was prepared there.
 # So it gets each statement whole: asyncpg prepares without a name then, in one breath with executing.
 FOR_A_POOLER: dict[str, Any] = {"statement_cache_size": 0}
@@ -57,6 +57,9 @@ class Connection(asyncpg.Connection):
         self.unfinished = True
         try:
             rows = await super().fetch(*args, **kwargs)
+        except asyncpg.ReadOnlySQLTransactionError:
+            self.terminate()  # no primary (any more): the next connection looks for it
+            raise
         except asyncpg.PostgresError:
             self.unfinished = False  # the server itself has ended it
             raise
@@ -71,9 +74,8 @@ class Connection(asyncpg.Connection):
 async def connect(settings: Settings) -> asyncpg.Connection:
     """Open one connection outside every pool. Raises what asyncpg does, and TimeoutError."""
     # What is at the other end is not known, and there is no hurry: what suits a pooler suits a server.
-    seconds: Any = settings.database_timeout  # asyncpg says that it takes whole ones, and takes any
-    arguments = await _arguments(settings)
-    return await asyncpg.connect(**arguments, **FOR_A_POOLER, connection_class=Connection, timeout=seconds)
+    reach = await _way(settings)
+    return await reach(**FOR_A_POOLER, connection_class=Connection, timeout=settings.database_timeout)
 
 
 async def open_pool(settings: Settings) -> Pool:
@@ -81,13 +83,13 @@ async def open_pool(settings: Settings) -> Pool:
 
     Raises what asyncpg does, and TimeoutError.
     """
-    arguments = await _arguments(settings)
-    if await _is_behind_a_pooler(arguments, seconds=settings.database_timeout):
+    reach = await _way(settings)
+    if await _is_behind_a_pooler(reach, seconds=settings.database_timeout):
         suited = FOR_A_POOLER  # and no settings, which it would refuse
     else:
         suited = {"server_settings": _server_settings(settings.database_timeout)}
     pool = Pool(
-        **arguments,
+        connect=reach,
         **suited,
         connection_class=Connection,
         timeout=settings.database_timeout,
@@ -119,23 +121,23 @@ def _server_settings(seconds: float) -> dict[str, str]:
     }
 
 
-async def _arguments(settings: Settings) -> dict[str, Any]:
-    """What asyncpg needs to reach the configured database, or the embedded one, which is started first."""
+async def _way(settings: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    """What connects to the configured database, or to the embedded one, which is started first."""
     if settings.database_url is None:
-        return await asyncio.to_thread(embedded.server(settings.data_dir).start)
-    return {"dsn": without_foreign_options(settings.database_url)}
+        return partial(asyncpg.connect, **await asyncio.to_thread(embedded.server(settings.data_dir).start))
+    return Servers(without_foreign_options(settings.database_url)).connect
 
 
 def without_foreign_options(url: str) -> str:
     """Return the URL without what only other clients understand."""
-    parts = urlsplit(url)
-    options = [(name, value) for name, value in parse_qsl(parts.query) if name not in FOREIGN_OPTIONS]
-    return urlunsplit(parts._replace(query=urlencode(options)))
+    query = parse_qsl(urlsplit(url).query)
+    options = urlencode([(name, value) for name, value in query if name not in FOREIGN_OPTIONS])
+    return url.partition("?")[0] + (f"?{options}" if options else "")
 
 
-async def _is_behind_a_pooler(arguments: dict[str, Any], *, seconds: Any) -> bool:
+async def _is_behind_a_pooler(reach: Callable[..., Awaitable[asyncpg.Connection]], *, seconds: Any) -> bool:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
-    probe = await asyncpg.connect(**arguments, timeout=seconds, command_timeout=seconds, statement_cache_size=0)
+    probe = await reach(timeout=seconds, command_timeout=seconds, statement_cache_size=0)
     try:
         async with probe.transaction():
             return await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid()

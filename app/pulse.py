@@ -1,4 +1,4 @@
-"""Whether the database answers: asked on a connection of its own, so that it is told at once when the pool has none.
+"""Whether the primary answers: asked on a connection of its own, so that it is told at once when the pool has none.
 
 However many ask at once, it is one question. Nobody waits for more than a second, also where nothing comes back.
 """
@@ -8,6 +8,7 @@ import asyncio
 import asyncpg
 
 from app import pool
+from app.primary import NoPrimary
 from app.settings import Settings
 
 SECONDS = 1.0  # for which an answer is waited for; whoever asks later asks anew
@@ -54,7 +55,8 @@ class Pulse:
         # To cancel a question asks the server too, which may be silent. To hang up does not.
         limit = asyncio.get_running_loop().call_later(SECONDS, connection.terminate)
         try:
-            await connection.fetchval("SELECT 1")
+            if await connection.fetchval("SELECT pg_is_in_recovery()"):
+                raise NoPrimary
         except BaseException:
             connection.terminate()
             raise

@@ -14,12 +14,15 @@ import msgspec
 from dotenv import dotenv_values
 
 from app.issuers import Issuer, issuers
-from app.variables import choice, host, networks, origins, refuse, seconds, switch, whole_number
+from app.variables import choice, each_host, host, networks, origins, refuse, seconds, switch, whole_number
 
 ROOT = Path(__file__).absolute().parent.parent
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's output, at least
 
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+URL_OPTIONS = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("primary", "read-write", "any"),  # libpq's others are replicas, and we write
+}
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("console", "json")
 
@@ -103,16 +106,23 @@ def _database_url(given: Mapping[str, str]) -> str | None:
         return None
     try:
         parts = urlsplit(url)
-        readable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
-        sslmode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
+        options = dict(parse_qsl(parts.query))
+        readable = parts.scheme in ("postgresql", "postgres") and _are_servers(each_host(url))
     except ValueError:
-        readable, sslmode = False, ""
+        readable, options = False, {}
     if readable and url.isprintable():
-        if sslmode in SSL_MODES:
-            return url
-        raise refuse("sslmode in DATABASE_URL", repr(sslmode), f"one of {', '.join(SSL_MODES)}")
+        for name, allowed in URL_OPTIONS.items():
+            if options.get(name, allowed[0]) not in allowed:
+                raise refuse(f"{name} in DATABASE_URL", repr(options[name]), f"one of {', '.join(allowed)}")
+        return url
     # Nothing of the value is shown: it usually holds a password.
     raise refuse("DATABASE_URL", "not readable as a URL of PostgreSQL", "postgresql://user:password@host/name")
+
+
+def _are_servers(urls: list[str]) -> bool:
+    """Tell whether each names a port that can be, and a host, where there are several. Raises ValueError."""
+    parts = [urlsplit(url) for url in urls]
+    return all(each.port != 0 and (each.hostname or len(urls) == 1) for each in parts)
 
 
 def _jwt_secrets(

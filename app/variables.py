@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
 
 # What can be listened on: a name, an IPv4 or an IPv6 address.
 HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
@@ -75,3 +76,12 @@ def networks(given: Mapping[str, str], name: str, default: str) -> tuple[str, ..
         except ValueError:
             raise refuse(name, repr(text), "IP addresses or networks like 10.0.0.0/8, comma-separated") from None
     return texts
+
+
+def each_host(url: str) -> list[str]:
+    """Return one URL for each host that a URL of PostgreSQL names, in their order. Raises ValueError."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [url]
+    return [urlunsplit(parts._replace(netloc=login + at + host)) for host in hosts.split(",")]

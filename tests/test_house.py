@@ -57,6 +57,7 @@ FLOORS = {
     "app.pulse": 2,
     "app.pool": 1,
     "app.lanes": 0,
+    "app.primary": 0,
     "app.envelopes": 1,
     "app.logs": 1,
     "app.statements": 1,

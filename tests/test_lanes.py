@@ -110,6 +110,25 @@ async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_e
         assert (await it.run("SELECT 1", []))[0][0] == 1
 
 
+async def test_a_connection_to_a_server_that_takes_no_changes_any_more_is_let_go(database_url: str) -> None:
+    read_only = "SELECT set_config('default_transaction_read_only', 'on', false), pg_backend_pid()"
+    change = "INSERT INTO rate_limits (email) VALUES ('nobody@example.com')"
+
+    async with opened(database_url, pool_max=1) as it:
+
+        async def piccolo() -> None:
+            async with it.acquire() as connection:
+                await connection.fetch(change)
+
+        for ask in (lambda: it.run(change, []), lambda: it.run_all([(change, [])]), piccolo):
+            [[_, pid]] = await it.run(read_only, [])
+            with pytest.raises((asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError)):
+                await ask()
+            [[after]] = await it.run("SELECT pg_backend_pid()", [])
+            assert after != pid
+            assert it.get_size() == 1
+
+
 async def test_who_has_waited_for_a_lane_has_less_time_on_it(database_url: str, sql: asyncpg.Connection) -> None:
     async with opened(database_url, pool_max=1, database_timeout=1) as it:
         first = asyncio.create_task(it.run("SELECT pg_sleep(0.5)", []))

@@ -154,6 +154,8 @@ class TestDatabaseURL:
             "postgresql:///tasks?host=/run/postgresql",
             "postgresql://ada:pa55word@[::1]:5432/tasks",
             "postgresql://ada:p%40ss@ep-cool-1234.neon.tech/tasks?sslmode=require&channel_binding=require",
+            "postgresql://ada:pa55word@one:5432,two/tasks?target_session_attrs=read-write",
+            "postgresql://ada@[::1]:5432,[::2]:6432/tasks",
         ],
     )
     def test_a_url_of_postgresql_is_taken_as_it_is(self, url: str) -> None:
@@ -170,6 +172,10 @@ class TestDatabaseURL:
             "postgresql://ada:pa55word@localhost:port/tasks",
             "postgresql://ada:pa55word@localhost:65536/tasks",
             "postgresql://ada:pa55word@localhost:0/tasks",
+            "postgresql://ada:pa55word@one:5432,two:port/tasks",
+            "postgresql://ada:pa55word@one:5432,two:0/tasks",
+            "postgresql://ada:pa55word@one,/tasks",
+            "postgresql://ada:pa55word@:5432,two/tasks",
             "postgresql://ada:pa55word@[::1/tasks",
             "psql 'postgresql://ada:pa55word@localhost/tasks'",
             "pa55word",
@@ -518,6 +524,18 @@ def test_an_sslmode_that_there_is_not_stops_the_start() -> None:
         load({"DATABASE_URL": url, "JWT_SECRET": SECRET})
     allowed = "disable, allow, prefer, require, verify-ca, verify-full"
     assert str(refusal.value) == f"sslmode in DATABASE_URL is 'on', but must be one of {allowed}."
+
+
+@pytest.mark.parametrize("attributes", ["primary", "read-write", "any"])
+def test_what_takes_changes_may_be_asked_for(attributes: str) -> None:
+    url = f"{URL}&target_session_attrs={attributes}"
+    assert chosen(DATABASE_URL=url).database_url == url
+
+
+def test_a_service_that_writes_cannot_ask_for_a_replica(refusal: Callable[..., str]) -> None:
+    assert refusal(DATABASE_URL=f"{URL}&target_session_attrs=prefer-standby") == (
+        "target_session_attrs in DATABASE_URL is 'prefer-standby', but must be one of primary, read-write, any."
+    )
 
 
 def test_a_secret_that_cannot_be_kept_stops_the_start_in_one_line(tmp_path: Path) -> None:
