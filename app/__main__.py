@@ -80,12 +80,14 @@ def _psql(chosen: Settings, _: argparse.Namespace) -> None:
 
     if chosen.database_url is None:
         raise SystemExit(embedded.server(chosen.data_dir).psql())
-    parts = urlsplit(pool.without_foreign_options(chosen.database_url))
-    login, at, host = parts.netloc.rpartition("@")
+    url = pool.without_foreign_options(chosen.database_url)
+    login = urlsplit(url).netloc.rpartition("@")[0]
     user, _colon, password = login.partition(":")
     # Whoever may list this machine's processes sees their arguments, but not their environment.
     secret = {"PGPASSWORD": unquote(password)} if password else {}
-    raise SystemExit(embedded.psql(parts._replace(netloc=user + at + host).geturl(), **secret))
+    # Where the URL says nothing of it: the server that the service would take.
+    server = {"PGTARGETSESSIONATTRS": "primary"}
+    raise SystemExit(embedded.psql(url.replace(f"//{login}@", f"//{user}@", 1), **secret, **server))
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:

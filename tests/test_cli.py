@@ -131,6 +131,19 @@ class TestPsql:
         assert "p%40ss" not in done.stdout
         assert "42" in done.stdout
 
+    def test_a_url_that_names_no_host_but_a_socket_is_one_too(self, postgres: Callable[[str], str]) -> None:
+        url = postgres("postgres").replace("postgres@", "", 1)
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "psql"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": url, "PGUSER": "postgres"},
+            input="SELECT 6 * 7 AS answer;\n",
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "42" in done.stdout
+
 
 class TestTrouble:
     """One line, whatever is in the way."""

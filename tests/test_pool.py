@@ -2,18 +2,14 @@
 
 import asyncio
 import os
-import pwd
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -24,7 +20,8 @@ from app.database import Database
 from app.settings import ROOT, Settings
 from app.statements import Param, Statement
 from app.tables import RateLimit
-from tests.conftest import SECRET, needs
+from tests.conftest import SECRET
+from tests.live.pgbouncer import PgBouncer
 
 WHO_ANSWERS = Statement(QueryString("SELECT pg_backend_pid()"))
 ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
@@ -93,6 +90,16 @@ class TestOptionsInTheURL:
     async def test_an_option_that_nobody_knows_is_for_the_server_to_refuse(self, database_url: str) -> None:
         with pytest.raises(asyncpg.UndefinedObjectError):
             await pool.connect(configured(with_options(database_url, no_such_setting="1")))
+
+    @pytest.mark.parametrize(
+        ("url", "left"),
+        [
+            ("postgresql:///tasks?host=/run/postgresql", "postgresql:///tasks?host=%2Frun%2Fpostgresql"),
+            ("postgresql://ada@one:1,two/tasks?schema=public", "postgresql://ada@one:1,two/tasks"),
+        ],
+    )
+    def test_what_stands_before_them_stays_as_it_is(self, url: str, left: str) -> None:
+        assert pool.without_foreign_options(url) == left
 
     async def test_postgres_is_another_name_for_postgresql(self, database_url: str) -> None:
         url = database_url.replace("postgresql://", "postgres://")
@@ -215,42 +222,10 @@ async def cancel_at_every_moment(it: pool.Pool, sql: asyncpg.Connection) -> None
 @pytest.fixture(scope="module")
 def pgbouncer(postgres: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
     """A PgBouncer in transaction mode with two connections: a function from a database's URL to its own."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    needs(program, "PgBouncer")
-    behind = urlsplit(postgres("postgres"))
-    options = parse_qs(behind.query)
-    host = options["host"][0] if "host" in options else behind.hostname
-    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
-        target = f"host='{host}' port={behind.port or 5432} user='{unquote(behind.username or '')}'"
-        if behind.password:
-            target += f" password='{unquote(behind.password)}'"
-        configuration = Path(folder, "pgbouncer.ini")
-        configuration.write_text(
-            f"[databases]\n* = {target}\n[pgbouncer]\nunix_socket_dir = {folder}\nlisten_port = 6432\n"
-            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 300\n"
-        )
-        # It refuses to run as root. The embedded server's socket is for its own user alone.
-        somebody: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            owner = Path(host).stat().st_uid if host.startswith("/") else 0
-            user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            somebody = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        log = Path(folder, "log")
-        with log.open("w") as output:
-            command = [program, str(configuration)]
-            running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **somebody)
-        try:
-            deadline = time.monotonic() + 20
-            while not Path(folder, ".s.PGSQL.6432").exists():
-                assert running.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.01)
-            quoted = quote(folder, safe="")
-            yield lambda url: f"postgresql://somebody@{urlsplit(url).path}?host={quoted}&port=6432"
-        finally:
-            running.terminate()
-            running.wait()
+    it = PgBouncer(postgres("postgres"), "default_pool_size = 2", "max_client_conn = 300")
+    it.start()
+    yield it.url
+    it.end()
 
 
 @pytest.fixture
