@@ -37,9 +37,9 @@ class Lane:
         self.connection._cancel_current_command(self.connection._loop.create_future())
 
     def give_up(self) -> None:
-        """Cut the connection. Whoever waits for it is told so at once; its server ends the statement by itself."""
+        """Cut the connection. Whoever waits for it is told so at once."""
         self.is_late = True
-        self.connection.terminate()
+        self.connection.give_up()
 
 
 class Pool(asyncpg.Pool):
@@ -82,6 +82,8 @@ class Pool(asyncpg.Pool):
             self._retire(lane)
             raise
         self._give_back(lane)
+        if lane.is_late:
+            raise TimeoutError  # a commit that is told not to wait for a replica any more looks like any other
         return rows
 
     async def run_all(self, steps: list[tuple[str, list[Any]]]) -> list[list[asyncpg.Record]]:

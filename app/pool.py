@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
+from asyncpg import connect_utils
 
 from app import embedded
 from app.lanes import Pool
@@ -42,6 +44,8 @@ FOREIGN_OPTIONS = {
 # So it gets each statement whole: asyncpg prepares without a name then, in one breath with executing.
 FOR_A_POOLER: dict[str, Any] = {"statement_cache_size": 0}
 
+ASKING: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
+
 
 class Connection(asyncpg.Connection):
     """A connection that is handed back as it is: nothing sets session state, so nothing needs a reset.
@@ -65,6 +69,23 @@ class Connection(asyncpg.Connection):
             raise
         self.unfinished = False
         return rows
+
+    def give_up(self) -> None:
+        """Cut it, and ask its server to stop: a commit that waits for a replica would keep its place there for ever."""
+        if not self.is_closed():
+            server: Any = self._protocol
+            whose = {"backend_pid": server.backend_pid, "backend_secret": server.backend_secret}
+            asking = self._loop.create_task(self._ask_to_stop(whose))
+            ASKING.add(asking)
+            asking.add_done_callback(ASKING.discard)
+            self.terminate()
+
+    async def _ask_to_stop(self, whose: dict[str, Any]) -> None:
+        # asyncpg asks by itself only where a connection is to be kept.
+        with suppress(OSError, asyncpg.PostgresError):
+            async with asyncio.timeout(self._config.command_timeout):
+                ask: Any = connect_utils._cancel  # pyright: ignore[reportPrivateUsage] # there is no other
+                await ask(loop=self._loop, addr=self._addr, params=self._params, **whose)
 
     def get_reset_query(self) -> str:
         """Return what to run on release. asyncpg's default costs a round trip each time."""

@@ -102,12 +102,17 @@ async def test_a_place_that_comes_to_somebody_who_was_cancelled_goes_on_to_the_n
         await it.release(held[1])
 
 
-async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_end_it(database_url: str) -> None:
+async def test_a_statement_is_given_up_in_time_also_where_its_server_would_not_end_it(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
     async with opened(database_url, pool_max=1, database_timeout=0.3) as it:
         await it.run("SELECT set_config('statement_timeout', '0', false)", [])
         with pytest.raises(TimeoutError):
             await it.run("SELECT pg_sleep(1)", [])
         assert (await it.run("SELECT 1", []))[0][0] == 1
+        async with asyncio.timeout(2):  # and it ends there, too
+            while await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(5)'"):
+                pass
 
 
 async def test_a_connection_to_a_server_that_takes_no_changes_any_more_is_let_go(database_url: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ class Posts:
         self.statuses: Counter[int] = Counter()
         self.broken = 0  # connections that ended without an answer
         self.unfriendly = 0  # answers of 503 that do not say when to come back
+        self.slowest_refusal = 0.0  # seconds
+        self.longest_gap = 0.0  # seconds in which nothing was acknowledged
+        self._latest = time.monotonic()  # when something was
         self._url = url
         self._who = f"poster-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
@@ -52,6 +56,7 @@ class Posts:
         async with httpx.AsyncClient(base_url=self._url, headers=headers, timeout=30) as client:
             while True:
                 title = f"{self._who} {next(self._numbers)}"
+                began = time.monotonic()
                 try:
                     answer = await client.post("/api/tasks", json={"title": title})
                 except httpx.TransportError:
@@ -61,7 +66,10 @@ class Posts:
                 self.statuses[answer.status_code] += 1
                 if answer.status_code == 201:
                     self.acknowledged.add(title)
+                    now = time.monotonic()
+                    self.longest_gap, self._latest = max(self.longest_gap, now - self._latest), now
                 else:
+                    self.slowest_refusal = max(self.slowest_refusal, time.monotonic() - began)
                     self.unfriendly += answer.status_code == 503 and "retry-after" not in answer.headers
                     await asyncio.sleep(PAUSE)
 
