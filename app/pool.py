@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -146,7 +146,13 @@ async def _way(settings: Settings) -> Callable[..., Awaitable[asyncpg.Connection
     """What connects to the configured database, or to the embedded one, which is started first."""
     if settings.database_url is None:
         return partial(asyncpg.connect, **await asyncio.to_thread(embedded.server(settings.data_dir).start))
-    return Servers(without_foreign_options(settings.database_url)).connect
+    return _servers(without_foreign_options(settings.database_url)).connect
+
+
+@cache
+def _servers(url: str) -> Servers:
+    """One for all who connect: where the primary is, only the first has to find out."""
+    return Servers(url)
 
 
 def without_foreign_options(url: str) -> str:

@@ -22,10 +22,10 @@ SYNCHRONOUS = ("synchronous_commit=on", "synchronous_standby_names=*")
 class Cluster:
     """One server, stopped at first. It is the primary unless it was made by `replica`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         self._server = embedded.EmbeddedPostgres(folder)
         folder.mkdir(exist_ok=True)
 
@@ -34,9 +34,9 @@ class Cluster:
         self._server._make()
         return self
 
-    def replica(self, folder: Path) -> "Cluster":
-        """Copy this server, which has to run, into `folder`, as one that follows it."""
-        copy = Cluster(folder)
+    def replica(self, folder: Path, port: int | None = None) -> "Cluster":
+        """Copy this server, which has to run, into `folder`, in place of what is there, as one that follows it."""
+        copy = Cluster(folder, port)
         shutil.rmtree(copy._server.cluster, ignore_errors=True)
         copy._server.cluster.mkdir(mode=0o700)
         copy._server._own(copy._server.cluster)
@@ -61,6 +61,12 @@ class Cluster:
     def promote(self) -> None:
         """Make a primary of a replica."""
         self._server._run("pg_ctl", "promote", "--wait", self._data())
+
+    def wait_for_replica(self) -> None:
+        """Acknowledge from now on only what a replica has, too."""
+        for setting in SYNCHRONOUS:
+            name, value = setting.split("=")
+            command(self.url(), "psql", text=f"ALTER SYSTEM SET {name} = '{value}';\nSELECT pg_reload_conf();\n")
 
     def freeze(self) -> None:
         """Leave it as a machine that is switched off leaves it: it takes no part any more, and hangs up on nobody."""
@@ -92,6 +98,12 @@ class Pair:
         self.replica = replica
         self.url = url_of(primary.host, replica.host)
 
+    def swap(self) -> None:
+        """Make a replica of the primary that was, after the other has been promoted."""
+        lost = self.primary
+        self.primary, self.replica = self.replica, self.replica.replica(lost.folder, lost.port).start()
+        self.primary.wait_for_replica()
+
 
 def url_of(*hosts: str) -> str:
     """The URL of a service whose primary is one of these."""
@@ -120,11 +132,12 @@ def pair_like(cluster: Cluster) -> Iterator[Pair]:
         replica = primary.replica(Path(folder, "two")).start()
         primary.stop()
         primary.start(*SYNCHRONOUS)
+        pair = Pair(primary, replica)
         try:
-            yield Pair(primary, replica)
+            yield pair
         finally:
-            replica.end()
-            primary.end()
+            pair.replica.end()
+            pair.primary.end()
 
 
 def command(url: str, *words: str, text: str | None = None) -> str:
