@@ -23,7 +23,7 @@ For people without an auth server there is another room beside tasks/:
     accounts/logins, accounts/personal_tokens, accounts/queries    what the database is asked
     accounts/structs, accounts/emails                              what came in, validated; what goes out
 
-`owners` adds the row of a user whom only a token has named so far.
+`owners` adds the row of a user whom only a token has named so far. `texts` says what may be typed in.
 
 Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment, with
 `variables` for the single value and `issuers` for those whose tokens are believed.

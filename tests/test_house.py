@@ -59,6 +59,7 @@ FLOORS = {
     "app.lanes": 0,
     "app.primary": 0,
     "app.envelopes": 1,
+    "app.texts": 1,
     "app.logs": 1,
     "app.statements": 1,
     "app.embedded": 0,

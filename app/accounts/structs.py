@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app import texts
 from app.accounts import emails, passwords
 from app.envelopes import Data, Stamp
 from app.failures import Invalid
 
 MAX_NAME = 255  # characters
-TEXT = r"^[^\u0000]*$"
 
 Scope = Literal["read", "write"]
 Name = Annotated[
@@ -19,7 +19,7 @@ Name = Annotated[
     Meta(
         description=f"White space around it is trimmed; what is left has 1 to {MAX_NAME} characters.",
         examples=["Ada Lovelace"],
-        extra_json_schema={"minLength": 1, "pattern": TEXT},
+        extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_NAME)},
     ),
 ]
 Email = Annotated[
@@ -177,7 +177,11 @@ class PersonalTokenRequest(msgspec.Struct, frozen=True):
     scope: Annotated[Scope, Meta(description="`read` changes nothing.")]
     expires_at: Annotated[
         datetime | None,
-        Meta(description="RFC 3339, in the future. Absent or null: never.", examples=["2027-01-01T00:00:00Z"]),
+        Meta(
+            description="RFC 3339, in the future. Absent or null: never.",
+            examples=["2027-01-01T00:00:00Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
     ] = None
 
     def __post_init__(self) -> None:

@@ -5,15 +5,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from app import texts
 from app.envelopes import Data, Stamp
 from app.failures import Invalid
 
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
-
-# What the code below accepts as a title, for the document: `maxLength` would count what is trimmed. The white
-# space is spelled out, because it is another set in each language's `\s`; this one is Python's.
-SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-TITLE = rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,{MAX_TITLE - 2}}}[^{SPACE}\u0000])?[{SPACE}]*$"
 
 
 # `queries` selects the columns that these fields name, in this order.
@@ -48,7 +44,7 @@ class TaskContent(msgspec.Struct, frozen=True):
         Meta(
             description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
             examples=["Buy milk"],
-            extra_json_schema={"minLength": 1, "pattern": TITLE},
+            extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_TITLE)},
         ),
     ]
     description: Annotated[
