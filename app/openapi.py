@@ -83,6 +83,11 @@ PARAMETERS: dict[str, Any] = {
     "session_id": {"description": "The session's `id`.", "example": "Zk3v8wXq1mYt5RbL"},
     "token_id": {"description": "The token's `id`.", "example": "Zk3v8wXq1mYt5RbL"},
 }
+# What an answer holds can be asked for next, by its id.
+LINKS = {
+    "TaskData": ("task_id", ("getTask", "replaceTask", "flipTask", "deleteTask")),
+    "NewPersonalTokenData": ("token_id", ("deleteToken",)),
+}
 
 CONFIG = OpenAPIConfig(
     title="Tasks API",
@@ -166,6 +171,13 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name.lower() in wanted}
 
 
+def _links(response: dict[str, Any]) -> dict[str, Any]:
+    """Return what can be done next with what a response holds (OpenAPI 3.1.0, section 4.8.20)."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    parameter, operations = LINKS.get(schema.get("$ref", "").rpartition("/")[2], ("", ()))
+    return {name: {"operationId": name, "parameters": {parameter: "$response.body#/data/id"}} for name in operations}
+
+
 def _complete(operation: dict[str, Any]) -> None:
     """Say what Litestar cannot know, and nothing that goes without saying."""
     del operation["deprecated"]
@@ -182,4 +194,6 @@ def _complete(operation: dict[str, Any]) -> None:
         else:
             response["description"] = IN_WORDS[int(status)]
             response["headers"] = _headers(["location"] if operation["operationId"] == "createTask" else [])
+            if links := _links(response):
+                response["links"] = links
     operation["responses"] = dict(sorted(responses.items()))

@@ -130,6 +130,20 @@ class TestDocument:
         headers = document["components"]["headers"]
         assert headers["Retry-After"]["schema"]["type"] == "integer"
 
+    def test_what_an_answer_holds_can_be_asked_for_next_by_its_id(self, document: dict[str, Any]) -> None:
+        ids = {operation["operationId"] for _, _, operation in operations(document)}
+        linked: dict[str, set[str]] = {}
+        for name, _, response in responses(document):
+            for link in response.get("links", {}).values():
+                assert link["operationId"] in ids
+                assert [*link["parameters"].values()] == ["$response.body#/data/id"]
+                linked.setdefault(name, set()).add(link["operationId"])
+        with_a_task = {"getTask", "replaceTask", "flipTask", "deleteTask"}
+        assert linked == {
+            **dict.fromkeys(("createTask", "getTask", "replaceTask", "flipTask"), with_a_task),
+            "createToken": {"deleteToken"},
+        }
+
     def test_422_is_described_for_all_of_its_reasons(self, document: dict[str, Any]) -> None:
         descriptions = {response["description"] for _, status, response in responses(document) if status == "422"}
         assert descriptions == {"Understood, but not acceptable: `fields` names what."}
