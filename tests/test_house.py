@@ -49,6 +49,7 @@ FLOORS = {
     "app.openapi": 3,
     "app.handlers": 3,
     "app.database": 3,
+    "app.edge.framing": 3,
     "app.edge.headers": 2,
     "app.edge.one_write": 2,
     "app.errors": 3,

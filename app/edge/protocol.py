@@ -6,13 +6,13 @@ answer can be sent it has the envelope and the headers of every other answer.
 """
 
 import asyncio
-import re
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app import logs, settings
+from app.edge.framing import can_be_read_in_one_way
 from app.edge.headers import CORS, RawHeaders, common, request_id
 from app.edge.one_write import OneWrite
 from app.errors import render
@@ -24,7 +24,6 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_LEFTOVER_BYTES = 16 * 1024 * 1024  # of a body that was refused: read and thrown away, then the door closes
 MAX_FRAMING = 8  # bytes of chunk sizes and line ends for each byte of a body; a chunk of one byte needs 5
 LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hear it (RFC 9112, section 9.6)
-HOST = re.compile(rb"[\w!$&'()*+,;=.~:\[\]@%-]*", re.ASCII)  # what a host is made of (RFC 3986, section 3.2.2)
 
 
 class Protocol(HttpToolsProtocol):
@@ -98,14 +97,15 @@ class Protocol(HttpToolsProtocol):
         """Refuse the head, or let uvicorn go on with it."""
         if self.parser.should_upgrade():
             return  # `_feed` reads it again
+        version = self.parser.get_http_version()
         if self._is_too_large():
             self._refusal = HeadersTooLarge()
-        elif self.parser.get_http_version() not in ("1.1", "1.0") or not _has_one_host(self.headers):
+        elif version not in ("1.1", "1.0") or not can_be_read_in_one_way(self.url, version, self.headers):
             self._refusal = BadRequest()
         if self._refusal is not None:
             raise ValueError  # stops the parser, and `_feed` refuses
-        self._in_head, self._in_body = False, True
         super().on_headers_complete()
+        self._in_head, self._in_body = False, True
         # Where the answer is the connection's last, we say when it ends.
         close = self.transport.close if self.cycle.keep_alive else self.close_in_time
         self.cycle.transport = OneWrite(self.transport, self.cycle, close)  # type: ignore[assignment] # what it uses
@@ -241,8 +241,3 @@ class Protocol(HttpToolsProtocol):
             self._refuse(RequestTimeout())
         else:
             self.transport.close()  # nothing was asked, so there is nothing to answer
-
-
-def _has_one_host(headers: list[tuple[bytes, bytes]]) -> bool:
-    hosts = [value for name, value in headers if name == b"host"]
-    return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
