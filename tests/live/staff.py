@@ -1,0 +1,39 @@
+"""Staff in front of a running service: made by the command, logged in through the page's own way."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+
+import httpx
+
+from app.settings import ROOT
+
+PASSWORD = "correct horse battery"
+
+
+def make_staff(name: str, database_url: str) -> None:
+    """Make a login, as `just admin-user` does."""
+    command = [sys.executable, "-m", "app", "admin-user", name]
+    env = {**os.environ, "DATABASE_URL": database_url}
+    subprocess.run(command, input=f"{PASSWORD}\n", env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def desk(url: str, address: str = "127.0.0.1") -> httpx.Client:
+    """A browser at an address of its own, with the login page open."""
+    client = httpx.Client(base_url=url, transport=httpx.HTTPTransport(local_address=address), timeout=20)
+    client.get("/admin/")
+    client.headers["x-csrftoken"] = client.cookies["csrftoken"]
+    return client
+
+
+def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    return client.post("/admin/public/login/", json={"username": name, "password": password})
+
+
+def staff_session(url: str, name: str) -> list[tuple[bytes, bytes]]:
+    """The headers of somebody who has logged in."""
+    with closing(desk(url)) as client:
+        assert log_in(client, name).status_code == 200
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        return [(b"Cookie", cookies.encode()), (b"X-CSRFToken", client.cookies["csrftoken"].encode())]
