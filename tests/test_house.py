@@ -7,6 +7,7 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 import app
@@ -148,23 +149,40 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## {app.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_lock_files_carry_hashes_and_no_address() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        text = (ROOT / name).read_text()
-        pins = re.findall(r"^[a-z0-9].*==", text, re.MULTILINE)
-        assert len(pins) > 20
-        assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(pins)
-        assert "://" not in text
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt", "benchmarks/requirements.txt")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """The packages of a lock file, and their versions."""
+    return dict(re.findall(r"^([a-z0-9][\w.-]*)(?:\[\S+\])?==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_carries_hashes_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    packages = re.findall(r"^[^\s#][^\n]*", text, re.MULTILINE)
+    assert len(packages) > 1
+    assert {re.split(r"\[|==", line)[0] for line in packages} == pins(lock).keys()
+    assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:[0-9a-f]{64}\b", text, re.MULTILINE)) == len(packages)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_what_is_developed_with_is_what_is_served() -> None:
+    served, developed = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert served.items() <= developed.items()
 
 
 FLOORS_OF_VERSIONS = {
     "litestar": "2.25",
     "pyjwt": "2.15.1",
+    "cryptography": "50",
     "starlette": "1.10",
     "python-multipart": "0.0.34",
     "h11": "0.16",
     "multipart": "2.0.1",
 }
+FLOORS_OF_POSTGRES = {14: 23, 15: 18, 16: 14, 17: 10, 18: 4}
 
 
 @pytest.mark.parametrize(("package", "floor"), FLOORS_OF_VERSIONS.items())
@@ -173,6 +191,16 @@ def test_no_dependency_is_below_the_version_where_its_known_holes_end(package: s
         return [int(part) for part in re.findall(r"\d+", text)]
 
     assert numbers(version(package)) >= numbers(floor)
+    for lock in LOCKS:
+        assert numbers(pins(lock).get(package, floor)) >= numbers(floor), lock
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    [least] = re.findall(rf"^{package}(?:\[\w+\])?>=([\d.]+)", "\n".join(declared), re.MULTILINE)
+    assert numbers(least) >= numbers(floor)
+
+
+async def test_neither_is_the_postgresql_that_comes_along(sql: asyncpg.Connection) -> None:
+    major, minor = divmod(int(await sql.fetchval("SHOW server_version_num")), 10_000)
+    assert minor >= FLOORS_OF_POSTGRES.get(major, 0)
 
 
 def test_what_the_recipes_leave_behind_is_ignored_by_git() -> None:
