@@ -1,6 +1,7 @@
 """No request hides in another: what can be read in two ways is refused, and nothing in it or behind it is done."""
 
 import asyncio
+import random
 import re
 from typing import Any
 
@@ -8,10 +9,12 @@ import asyncpg
 import pytest
 
 from tests.live import test_protocol
+from tests.live.second_reader import STRICTER, mutant, read
 from tests.live.smuggling import AMBIGUOUS, GET, HOST, OTHER_PROTOCOLS, PLAIN, SMUGGLED
 from tests.live.test_protocol import refused, talk
 
 GOOD = GET + HOST + b"\r\n"
+CLOSING = b"connection: close\r\n"
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
@@ -73,6 +76,25 @@ async def test_a_megabyte_before_the_end_of_a_head_is_refused(service: Any, what
     }[what]
     raw = await say(service, *(head[at : at + 16_384] for at in range(0, len(head), 16_384)))
     assert STATUS.findall(raw) in ([], [b"431"], [b"400"])
+
+
+async def compare(service: Any, sql: asyncpg.Connection, message: bytes) -> None:
+    """What we serve of this message and the one behind it is no more than another parser finds in them."""
+    raw = await say(service, message + SMUGGLED)
+    statuses = STATUS.findall(raw)
+    refusals = sum(status in (b"400", b"408", b"431") for status in statuses[-1:]) if raw.count(CLOSING) else 0
+    theirs = read(message + SMUGGLED)
+    assert b"500" not in statuses, message
+    smuggled = (await done(sql)).count("smuggled")
+    if not theirs.complaint.startswith(STRICTER):
+        assert len(statuses) - refusals <= len(theirs.bodies), (message, raw, theirs)
+        assert smuggled <= theirs.bodies.count(b'{"title":"smuggled"}'), (message, raw, theirs)
+
+
+async def test_nothing_is_served_that_another_parser_does_not_find(service: Any, sql: asyncpg.Connection) -> None:
+    chance = random.Random(1)
+    for _ in range(1000):
+        await compare(service, sql, mutant(chance))
 
 
 async def test_whatever_was_thrown_at_it_the_server_logged_no_error(service: Any) -> None:
