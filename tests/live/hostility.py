@@ -291,6 +291,10 @@ class Victim:
             for number in range(40):
                 assert ada.post("/api/tasks", json={"title": f"{number}"}).status_code == 201
 
+    def log(self) -> list[str]:
+        """What it has said so far."""
+        return self._service.log()
+
     def errors(self) -> list[str]:
         """What it has logged as errors of its own."""
-        return [line for line in self._service.log() if '"level":"ERROR"' in line]
+        return [line for line in self.log() if '"level":"ERROR"' in line]

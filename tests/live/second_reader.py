@@ -21,8 +21,9 @@ SPLICES = [
 
 
 class Reading(NamedTuple):
-    """The bodies of the messages that were found, and what was wrong with the one that was not."""
+    """How many heads were found, the bodies that were all there, and what was wrong with what was not found."""
 
+    heads: int
     bodies: list[bytes]
     complaint: str
 
@@ -32,12 +33,12 @@ def read(raw: bytes) -> Reading:
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(raw) + 1)
     connection.receive_data(raw)
     bodies: list[bytes] = []
-    body = b""
+    heads, body = 0, b""
     try:
         while True:
             match connection.next_event():
                 case h11.Request():
-                    body = b""
+                    heads, body = heads + 1, b""
                 case h11.Data(data=data):
                     body += data
                 case h11.EndOfMessage():
@@ -45,12 +46,12 @@ def read(raw: bytes) -> Reading:
                     connection.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
                     connection.send(h11.EndOfMessage())
                     if connection.our_state is h11.MUST_CLOSE:
-                        return Reading(bodies, "")
+                        return Reading(heads, bodies, "")
                     connection.start_next_cycle()
                 case _:
-                    return Reading(bodies, "")
+                    return Reading(heads, bodies, "")
     except h11.RemoteProtocolError as error:
-        return Reading(bodies, str(error))
+        return Reading(heads, bodies, str(error))
 
 
 def mutant(chance: random.Random) -> bytes:
