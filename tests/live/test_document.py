@@ -9,9 +9,9 @@ PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 def test_every_answer_to_requests_made_up_from_the_document_is_as_documented(service: Any, tmp_path: Path) -> None:
-    found = explore(service.url, seed=1, examples=15, folder=tmp_path)
+    found = explore(service.url, seed=1, examples=10, folder=tmp_path)
 
     assert found.failures == [], found.said
     assert found.phases == dict.fromkeys(PHASES, "success"), found.said
-    assert found.cases > 500
+    assert found.cases > 400
     assert not [line for line in service.log() if '"level":"ERROR"' in line]
