@@ -1,0 +1,51 @@
+"""Which messages can be read in one way only. `tests/live/test_smuggling.py` asks a running server the same."""
+
+import pytest
+
+from app.edge.framing import can_be_read_in_one_way
+
+HOST = (b"host", b"x:8000")
+CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+@pytest.mark.parametrize(
+    "target", [b"/", b"/api/tasks?x=y", b"//x", b"*", b"http://x:8000/", b"HTTPS://X:8000/api/tasks"]
+)
+def test_a_target_is_a_path_or_an_address_at_this_host(target: bytes) -> None:
+    assert can_be_read_in_one_way(target, "1.1", [HOST])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"",
+        b"api",
+        b"/#x",
+        b"http://y/",
+        b"http://x/",
+        b"http://y@x:8000/",
+        b"http://x:8000",
+        b"http:///",
+        b"ftp://x:8000/",
+        b"x:8000",
+    ],
+)
+def test_no_other_target_is(target: bytes) -> None:
+    assert not can_be_read_in_one_way(target, "1.1", [HOST])
+
+
+@pytest.mark.parametrize("hosts", [[], [b"x", b"x"], [b"x", b""], [b"x y"], [b"x/y"], [b"x\xff"]])
+def test_there_is_one_host(hosts: list[bytes]) -> None:
+    assert not can_be_read_in_one_way(b"/", "1.1", [(b"host", host) for host in hosts])
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"chunked \t"])
+def test_chunks_are_a_coding(coding: bytes) -> None:
+    assert can_be_read_in_one_way(b"/", "1.1", [HOST, (b"transfer-encoding", coding)])
+
+
+@pytest.mark.parametrize("coding", [b"", b"gzip, chunked", b"identity", b"chunked, chunked", b",chunked", b"xchunked"])
+def test_nothing_else_is_and_none_is_in_http_1_0(coding: bytes) -> None:
+    assert not can_be_read_in_one_way(b"/", "1.1", [HOST, (b"transfer-encoding", coding)])
+    assert not can_be_read_in_one_way(b"/", "1.1", [HOST, CHUNKED, (b"transfer-encoding", coding)])
+    assert not can_be_read_in_one_way(b"/", "1.0", [HOST, CHUNKED])
