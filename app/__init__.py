@@ -2,7 +2,9 @@
 
 A request meets the files in this order, and its answer goes back the same way:
 
-    edge/protocol      bytes on a socket: deadlines, sizes, one Host (edge/framing; edge/one_write: the way back)
+    edge/protocol      bytes on a socket: deadlines (edge/clock), sizes (edge/head), one way to read it (edge/framing),
+                       and an answer to what is none of it (edge/refusal)
+    edge/cycle         a request and its answer, as ASGI sees them
     edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
     auth/middleware    Authorization header -> request.user
     auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the

@@ -6,19 +6,22 @@ being acceptable (422).
 """
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.connection.base import empty_receive, empty_send
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.types import Receive
+from litestar.types import Empty, Receive, Send
 
+from app.edge.headers import Singles, singles
 from app.failures import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
+PREPARED = {*Request.__slots__, *ASGIConnection.__slots__}
 
 JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
@@ -29,7 +32,26 @@ IN_WORDS = {"str": "a string", "str | null": "a string or null", "datetime | nul
 
 
 class JSONRequest(Request[Any, Any, Any]):
-    """A request whose body is decoded straight into the struct that its handler takes."""
+    """A request whose body is decoded straight into the struct that its handler takes.
+
+    What Litestar prepares for each request, forms and cookies and the like, is prepared where it is asked for.
+    """
+
+    def __init__(self, scope: Any, receive: Receive = empty_receive, send: Send = empty_send) -> None:
+        """Keep what ASGI gives, and no more."""
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self._body = Empty
+
+    def __getattr__(self, name: str) -> Any:
+        """Prepare the rest. Raises AttributeError where that has no such thing either."""
+        if name not in PREPARED:
+            raise AttributeError(name)
+        body = self._body
+        super().__init__(self.scope, self.receive, self.send)
+        self._body = body
+        return getattr(self, name)
 
     async def json(self) -> Any:
         """Return the struct. Raises NotJSON, Invalid, and what `body` does."""
@@ -64,7 +86,7 @@ def decode(body: bytes, kind: Any) -> Any:
     try:
         body.decode()  # msgspec does not look into what it skips
         try:
-            return msgspec.json.decode(body, type=kind)
+            return _decoder(kind)(body)
         except msgspec.ValidationError as error:
             msgspec.json.decode(body)  # it stops at the first misfit: what follows may not be JSON at all
             raise _refusal(str(error)) from error
@@ -74,31 +96,26 @@ def decode(body: bytes, kind: Any) -> Any:
 
 async def check_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: refuse what no body may be, where none is wanted. Raises UnsupportedMediaType, PayloadTooLarge."""
-    if _has_unknown_length(connection.scope["headers"], handler):
+    if _has_unknown_length(singles(connection.scope), handler):
         await read(connection.receive, _limit(handler))
 
 
 async def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: refuse a body for what its headers say. Raises UnsupportedMediaType, PayloadTooLarge."""
-    headers = connection.scope["headers"]
-    if not all(_is_json(value) for name, value in headers if name == b"content-type"):
-        raise UnsupportedMediaType
-    _has_unknown_length(headers, handler)
+    sent = singles(connection.scope)
+    if b"content-type" in sent:
+        kinds = [value for name, value in connection.scope["headers"] if name == b"content-type"]
+        if not all(map(_is_json, kinds)):
+            raise UnsupportedMediaType
+    _has_unknown_length(sent, handler)
 
 
-def _has_unknown_length(headers: Iterable[tuple[bytes, bytes]], handler: BaseRouteHandler) -> bool:
+def _has_unknown_length(sent: Singles, handler: BaseRouteHandler) -> bool:
     """Tell whether only reading it can tell how long a body is. Raises UnsupportedMediaType, PayloadTooLarge."""
-    length, is_encoded, is_chunked = b"0", False, False
-    for name, value in headers:
-        if name == b"content-length":
-            length = value
-        elif name == b"content-encoding":
-            is_encoded = True
-        elif name == b"transfer-encoding":
-            is_chunked = True
-    if is_encoded and (length != b"0" or is_chunked):
+    length, is_chunked = sent.get(b"content-length", b"0"), b"transfer-encoding" in sent
+    if b"content-encoding" in sent and (length != b"0" or is_chunked):
         raise UnsupportedMediaType
-    if length != b"0" and length.isdigit() and int(length) > (limit := _limit(handler)):
+    if length and length != b"0" and length.isdigit() and int(length) > (limit := _limit(handler)):
         raise PayloadTooLarge(limit)
     return is_chunked
 
@@ -107,6 +124,11 @@ def _limit(handler: BaseRouteHandler) -> int:
     """The bytes that a handler takes: its controller's, or the application's."""
     own = handler.resolve_request_max_body_size() if isinstance(handler, HTTPRouteHandler) else None
     return own or MAX_BODY_BYTES
+
+
+@cache
+def _decoder(kind: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(kind).decode
 
 
 @lru_cache(100)

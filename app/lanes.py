@@ -12,34 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 import asyncpg
-from asyncpg.protocol import NO_TIMEOUT  # which we watch ourselves: a timer for each costs as much as sending it
+
+from app.lane import Lane
 
 SECONDS_KEPT = 300.0  # for which a lane that nobody needs stays open
-
-
-class Lane:
-    """A connection on loan, and what it has prepared."""
-
-    __slots__ = ("connection", "deadline", "is_late", "on_loan", "prepared", "since")
-
-    def __init__(self, on_loan: Any) -> None:
-        """Take what asyncpg's pool has handed out."""
-        self.on_loan = on_loan
-        self.connection: Any = on_loan._con  # the proxy looks its every attribute up
-        self.prepared: dict[str, Any] = {}
-        self.since = 0.0  # when it was last taken or given back
-        self.deadline = math.inf  # of somebody who has waited for it
-        self.is_late = False
-
-    def hurry(self) -> None:
-        """Have its server end the statement. That may come too late, and meet another: so it is the lane's last."""
-        self.is_late = True
-        self.connection._cancel_current_command(self.connection._loop.create_future())
-
-    def give_up(self) -> None:
-        """Cut the connection. Whoever waits for it is told so at once."""
-        self.is_late = True
-        self.connection.give_up()
 
 
 class Pool(asyncpg.Pool):
@@ -122,15 +98,14 @@ class Pool(asyncpg.Pool):
     async def _fetch(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
         if not self.prepares:
             return await lane.connection.fetch(sql, *arguments, timeout=2 * self.patience)  # we are first
-        prepared = lane.prepared.get(sql)
-        if prepared is None:
-            prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
         try:
-            return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
-        except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):  # its table has changed since
-            lane.prepared.clear()
-            prepared = lane.prepared[sql] = await lane.connection.prepare(sql, timeout=NO_TIMEOUT)
-            return await prepared.fetch(*arguments, timeout=NO_TIMEOUT)
+            return await lane.fetch(sql, arguments)
+        except asyncpg.OutdatedSchemaCacheError:  # its table has changed since
+            await lane.connection.reload_schema_state()
+        except asyncpg.InvalidCachedStatementError:
+            pass
+        lane.prepared.clear()
+        return await lane.fetch(sql, arguments)
 
     async def _lane(self, seconds: float | None = None) -> Lane:
         """Return a lane: a free one, a new one, or the next that somebody gives back. Raises TimeoutError."""

@@ -99,3 +99,10 @@ def request_served(method: str, route: str | None, status: int, seconds: float, 
     milliseconds = round(seconds * 1000, 2)
     extra = {"method": method, "route": route, "status": status, "ms": milliseconds, "user": user}
     requests.info("%s %s %d %.2f ms", method, route or "-", status, milliseconds, extra=extra)
+
+
+def request_refused(identifier: str, status: int) -> None:
+    """Write the line of a request that was refused before it was known what it asks for."""
+    told = request_id.set(identifier)
+    request_served("-", None, status, 0, None)
+    request_id.reset(told)

@@ -19,7 +19,7 @@ from app.database import database
 from app.edge.headers import CORS
 from app.edge.ring import Ring
 from app.errors import respond
-from app.handlers import Dispatch
+from app.handlers import App, Dispatch, NoEvents
 from app.settings import Settings
 from app.tasks.controller import TaskController
 
@@ -33,8 +33,9 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     config = chosen or settings.current()
     authenticator = Authenticator(config)
     documented = (*ALWAYS, *ACCOUNTS) if config.accounts else ALWAYS
-    app = Litestar(
+    app = App(
         [*documented, docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
+        event_emitter_backend=NoEvents,
         exception_handlers={Exception: respond},
         lifespan=[_connections(config, authenticator)],
         logging_config=None,
@@ -44,7 +45,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
     )
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, accounts=config.accounts)
-    app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.log_key)
+    app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.log_key, config.trusted_proxies)
     return app
 
 

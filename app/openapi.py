@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from litestar import Litestar
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, License, SecurityScheme, Server, Tag
 from litestar.types import ControllerRouterHandler
@@ -17,6 +16,7 @@ from app import __version__
 from app import failures as known
 from app.envelopes import ErrorBody
 from app.failures import Failure
+from app.handlers import App
 
 DESCRIPTION = """\
 Every user's own tasks. Everything under `/api/tasks` needs a token, and is 401 without one. Sign up or log in
@@ -123,7 +123,7 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     They are registered with an application of their own, which is never served: with the document, Litestar
     would bring pages to it that load their scripts from elsewhere.
     """
-    schema: dict[str, Any] = Litestar(handlers, openapi_config=CONFIG, logging_config=None).openapi_schema.to_schema()
+    schema: dict[str, Any] = App(handlers, openapi_config=CONFIG, logging_config=None).openapi_schema.to_schema()
     components = schema["components"]
     components["schemas"] = _schemas(components["schemas"])
     components["headers"] = HEADERS

@@ -42,7 +42,7 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         log_config=logs.configuration(settings.log_level, settings.log_format),
         access_log=False,
         server_header=False,
-        forwarded_allow_ips=[*settings.trusted_proxies],
+        proxy_headers=False,  # `edge/ring` believes them, where there are any
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

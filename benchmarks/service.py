@@ -31,6 +31,7 @@ SETTINGS = {
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "warning",
     "NODE_ENV": "production",
+    "PYTHONDONTWRITEBYTECODE": "",  # or everybody in Python compiles at each start
     "PROVISION_USERS": "",
     "WORKERS": "1",
 }

@@ -1,12 +1,12 @@
 """Email addresses in the one spelling under which an account is found."""
 
-import email_validator
+from functools import cache
+from types import ModuleType
 
 from app.failures import Invalid
 
 # A network at home may have mail of its own: those names cannot be reached from everywhere, but they need not.
-_OURS_TO_REFUSE = [name for name in email_validator.SPECIAL_USE_DOMAIN_NAMES if name not in ("local", "test")]
-email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = _OURS_TO_REFUSE
+FINE_NAMES = ("local", "test")
 
 
 def normal(email: str) -> str:
@@ -14,8 +14,19 @@ def normal(email: str) -> str:
 
     Mailboxes that differ in case alone are different by RFC 5321, section 2.4, and the same to everybody.
     """
+    validator = _validator()
     try:
-        address = email_validator.validate_email(email.strip(), check_deliverability=False)
-    except email_validator.EmailNotValidError:
+        address = validator.validate_email(email.strip(), check_deliverability=False)
+    except validator.EmailNotValidError:
         raise Invalid("email", "Email is not an email address") from None
     return address.normalized.lower()
+
+
+@cache
+def _validator() -> ModuleType:
+    """The library, which takes a while to import and some memory: only those who have accounts need it."""
+    import email_validator
+
+    refused = email_validator.SPECIAL_USE_DOMAIN_NAMES
+    refused[:] = [name for name in refused if name not in FINE_NAMES]
+    return email_validator

@@ -15,6 +15,7 @@ from litestar.utils.path import normalize_path
 
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
+from app.edge.headers import Singles, singles
 from app.failures import InvalidToken, ReadOnlyToken, Unauthorized
 
 TASKS = r"/api/tasks"
@@ -36,8 +37,10 @@ class JWTAuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a known caller through. Raises Unauthorized for a stranger, ReadOnlyToken for one who may only look."""
-        if scope["type"] == "http" and self._guarded.match(normalize_path(scope["path"])):
-            user = await self.authenticator.user(_bearer_token(scope["headers"]))
+        if scope["type"] == "http":
+            scope["path"] = normalize_path(scope["path"])
+        if scope["type"] == "http" and self._guarded.match(scope["path"]):
+            user = await self.authenticator.user(_bearer_token(singles(scope)))
             scope["user"] = user
             if not user.may_write and scope["method"] in CHANGES:
                 raise ReadOnlyToken
@@ -51,12 +54,10 @@ def current_user(request: Request[User | None, Any, Any]) -> User:
     return user
 
 
-def _bearer_token(headers: Any) -> bytes:
-    sent = [value for name, value in headers if name == b"authorization"]
-    if not sent:
-        raise Unauthorized
-    if len(sent) > 1:
+def _bearer_token(sent: Singles) -> bytes:
+    value = sent.get(b"authorization", b"")
+    if value is None:  # there are two
         raise InvalidToken
-    if not (match := BEARER.fullmatch(sent[0].strip())):
+    if not (match := BEARER.fullmatch(value.strip())):
         raise Unauthorized
     return match[1]

@@ -6,24 +6,21 @@ sections 3.2, 6.1 and 11.2). The parser knows about lengths, line ends and names
 
 import re
 
-from app.edge.headers import RawHeaders
+from app.edge.headers import Singles
 
 HOST = re.compile(rb"[\w!$&'()*+,;=.~:\[\]@%-]*", re.ASCII)  # what a host is made of (RFC 3986, section 3.2.2)
 ABSOLUTE = re.compile(rb"https?://([^/?]+)/", re.IGNORECASE)
 
 
-def can_be_read_in_one_way(target: bytes, version: str, headers: RawHeaders) -> bool:
+def can_be_read_in_one_way(target: bytes, version: str, sent: Singles) -> bool:
     """Tell whether there is one Host, no other in the target, and no coding of the body but chunks."""
-    hosts: list[bytes] = []
-    codings: list[bytes] = []
-    for name, value in headers:
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value.strip().lower())  # the parser leaves white space behind it
-    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]) or not _is_for(target, hosts[0]):
+    host = sent.get(b"host")
+    if host is None or not HOST.fullmatch(host) or not _is_for(target, host):
         return False
-    return not codings or (version == "1.1" and codings == [b"chunked"])
+    if b"transfer-encoding" not in sent:
+        return True
+    coding = sent[b"transfer-encoding"] or b""
+    return version == "1.1" and coding.strip().lower() == b"chunked"  # the parser leaves white space behind it
 
 
 def _is_for(target: bytes, host: bytes) -> bool:

@@ -3,16 +3,21 @@
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # A new id is this process's, at random, and a number. To ask the kernel for chance each time would take longer.
-PROCESS = os.urandom(8).hex()
+PROCESS = os.urandom(8).hex().encode()
 NUMBERS = itertools.count(1)
 
 RawHeaders = list[tuple[bytes, bytes]]
+Singles = Mapping[bytes, bytes | None]
 
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 EXPOSED = b"Allow, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+# What each answer carries, besides its request id. `Vary`, because who may read it hangs on who asks.
+COMMON: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
+NO_STORE = (b"cache-control", b"no-store")
 PREFLIGHT: RawHeaders = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-ID"),
@@ -20,21 +25,28 @@ PREFLIGHT: RawHeaders = [
 ]
 
 
-def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def single(headers: Iterable[tuple[bytes, bytes]]) -> Singles:
+    """Return the headers by name: the value of one that came once, None for one that came more often."""
+    found: dict[bytes, bytes | None] = {}
+    for name, value in headers:
+        found[name] = None if name in found else value
+    return found
+
+
+def singles(scope: Any) -> Singles:
+    """Return the same of an ASGI scope, looked at once."""
+    found: Singles | None = scope.get("singles")
+    if found is None:
+        found = scope["singles"] = single(scope["headers"])
+    return found
+
+
+def request_id(sent: Singles) -> bytes:
     """Return the caller's request id, if it sent one that can be taken over, else a new one."""
-    sent = [value for name, value in headers if name == b"x-request-id"]
-    if len(sent) == 1 and GOOD_REQUEST_ID.fullmatch(sent[0]):
-        return sent[0].decode()
-    return f"{PROCESS}{next(NUMBERS):016x}"
-
-
-def common(request_id: str) -> RawHeaders:
-    """Return what each answer carries."""
-    return [
-        (b"x-request-id", request_id.encode()),
-        (b"x-content-type-options", b"nosniff"),
-        (b"vary", b"Origin"),
-    ]
+    chosen = sent.get(b"x-request-id")
+    if chosen is not None and GOOD_REQUEST_ID.fullmatch(chosen):
+        return chosen
+    return b"%b%016x" % (PROCESS, next(NUMBERS))
 
 
 class CORS:
@@ -48,17 +60,17 @@ class CORS:
         """Allow these origins, with credentials."""
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    def headers(self, sent: Singles) -> RawHeaders:
         """Return what lets the sender of these request headers read the answer: for a stranger, nothing."""
-        sent = [value for name, value in headers if name == b"origin"]
-        if len(sent) != 1 or sent[0] not in self._origins:
+        origin = sent.get(b"origin")
+        if origin is None or origin not in self._origins:
             return []
         return [
-            (b"access-control-allow-origin", sent[0]),
+            (b"access-control-allow-origin", origin),
             (b"access-control-allow-credentials", b"true"),
             (b"access-control-expose-headers", EXPOSED),
         ]
 
-    def preflight(self, headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    def preflight(self, sent: Singles) -> RawHeaders:
         """Return what, with `headers`, lets the sender go on to its real request: for a stranger, nothing."""
-        return PREFLIGHT if self.headers(headers) else []
+        return PREFLIGHT if self.headers(sent) else []

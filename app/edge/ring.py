@@ -3,13 +3,16 @@
 It stands outside of routing, so nothing that is answered inside, a crash included, goes without them.
 """
 
+import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import logs
-from app.edge.headers import CORS, RawHeaders, common, request_id
+from app.edge.headers import COMMON, CORS, NO_STORE, RawHeaders, Singles, request_id, singles
 from app.errors import render
 
 # HEAD is GET without the body. OPTIONS is asked as a method that no route knows, because a refusal lists what
@@ -20,11 +23,12 @@ ASKED_INSTEAD = {"HEAD": "GET", "OPTIONS": "?"}
 class Ring:
     """Wrap an application so that each of its answers is one of ours."""
 
-    def __init__(self, app: ASGIApp, cors: CORS, secret: str) -> None:
-        """Take the origins to allow, and a secret to hash the log's users with."""
+    def __init__(self, app: ASGIApp, cors: CORS, secret: str, proxies: Sequence[str] = ()) -> None:
+        """Take the origins to allow, a secret to hash the log's users with, and the proxies to believe."""
         self.app = app
         self.cors = cors
         self.secret = secret
+        self._forwarded: Any = ProxyHeadersMiddleware(app, [*proxies])  # type: ignore[arg-type] # uvicorn's own types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP goes straight through."""
@@ -35,15 +39,21 @@ class Ring:
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        method, headers = scope["method"], scope["headers"]
-        identifier = request_id(headers)
-        logs.request_id.set(identifier)
-        answer = _Answer(send, common(identifier) + self._cors(scope), method)
+        method, sent = scope["method"], singles(scope)
+        identifier: bytes = request_id(sent)
+        scope["request_id"] = identifier  # type: ignore[typeddict-unknown-key] # for answers given below
+        logs.request_id.set(identifier.decode())
+        is_admin = f"{scope['path']}/".startswith("/admin/")
+        # The admin is another house, with cookies: no other origin's page reads it.
+        cors = self.cors.headers(sent) if b"origin" in sent and not is_admin else []
+        answer = _Answer(send, [(b"x-request-id", identifier), *COMMON, *cors], method)
         # A copy, where it is asked as another: the server still has to know that it was HEAD.
         inner: Any = {**scope, "method": ASKED_INSTEAD[method]} if method in ASKED_INSTEAD else scope
         try:
-            if _is_preflight(scope):
-                await answer.give(204, self.cors.preflight(headers) if not _is_admin(scope) else [])
+            if method == "OPTIONS" and _is_preflight(sent):
+                await answer.give(204, self.cors.preflight(sent) if not is_admin else [])
+            elif b"x-forwarded-for" in sent or b"x-forwarded-proto" in sent:
+                await self._forwarded(inner, receive, answer.send)
             else:
                 await self.app(inner, receive, answer.send)
         except Exception as error:
@@ -52,6 +62,9 @@ class Ring:
             failure = render(error)
             raw = [(name.encode(), value.encode()) for name, value in failure.headers.items()]
             await answer.give(failure.status, raw, failure.body)
+        except asyncio.CancelledError:
+            answer.status = answer.status or 503  # which the server answers
+            raise
         finally:
             if logs.tells_requests():
                 user = inner.get("user")
@@ -59,13 +72,11 @@ class Ring:
                 seconds = time.perf_counter() - began
                 logs.request_served(method, inner.get("path_template"), answer.status or 500, seconds, hashed)
 
-    def _cors(self, scope: HTTPScope) -> RawHeaders:
-        """The admin is another house, with cookies: no other origin's page reads it."""
-        return [] if _is_admin(scope) else self.cors.headers(scope["headers"])
-
 
 class _Answer:
     """The way out: adds the common headers to the answer's start, and remembers its status."""
+
+    __slots__ = ("_bodiless", "_headers", "_method", "_send", "status")
 
     def __init__(self, send: Send, headers: RawHeaders, method: str) -> None:
         self._send = send
@@ -76,31 +87,24 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [*message.get("headers", []), *self._headers]
-            if self._method == "OPTIONS" and message["status"] == 405:
+            status, headers = message["status"], [*message["headers"]]
+            if self._method == "OPTIONS" and status == 405:
                 self._bodiless = True
-                headers = [each for each in headers if not each[0].startswith(b"content-")]
-                message = {**message, "status": 204}
-            self.status = message["status"]
-            if b"cache-control" not in [name.lower() for name, _ in headers]:
-                headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": headers}
-        elif message["type"] == "http.response.body" and self._bodiless:
+                status, headers = 204, [each for each in headers if not each[0].startswith(b"content-")]
+            self.status = status
+            if b"cache-control" not in [name for name, _ in headers]:
+                headers.append(NO_STORE)
+            message = {"type": "http.response.start", "status": status, "headers": headers + self._headers}
+        elif self._bodiless and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
 
     async def give(self, status: int, headers: RawHeaders, body: bytes = b"") -> None:
-        length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+        length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]
         await self.send({"type": "http.response.start", "status": status, "headers": headers + length})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _is_admin(scope: HTTPScope) -> bool:
-    return f"{scope['path']}/".startswith("/admin/")
-
-
-def _is_preflight(scope: HTTPScope) -> bool:
+def _is_preflight(sent: Singles) -> bool:
     """Fetch, section 4.8: a browser asks OPTIONS, with its origin and the method it has in mind."""
-    if scope["method"] != "OPTIONS":
-        return False
-    return {b"origin", b"access-control-request-method"} <= {name for name, _ in scope["headers"]}
+    return b"origin" in sent and b"access-control-request-method" in sent

@@ -2,10 +2,15 @@
 
 import pytest
 
-from app.edge.framing import can_be_read_in_one_way
+from app.edge import framing
+from app.edge.headers import RawHeaders, single
 
 HOST = (b"host", b"x:8000")
 CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+def can_be_read_in_one_way(target: bytes, version: str, headers: RawHeaders) -> bool:
+    return framing.can_be_read_in_one_way(target, version, single(headers))
 
 
 @pytest.mark.parametrize(

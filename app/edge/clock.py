@@ -1,0 +1,47 @@
+"""A connection's one deadline. It moves with every message, so moving it must cost next to nothing."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Clock:
+    """Calls `late` when the deadline has come. One timer for many deadlines: when it fires, it looks for the latest."""
+
+    __slots__ = ("_due", "_late", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
+        """Set no deadline yet."""
+        self._loop = loop
+        self._late = late
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Tell whether there is a deadline."""
+        return self._due > 0
+
+    def set(self, seconds: float) -> None:
+        """Let the deadline be so many seconds from now, in place of any other."""
+        self._due = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self.stop()
+            self._timer = self._loop.call_at(self._due, self._look)
+
+    def clear(self) -> None:
+        """Let there be no deadline."""
+        self._due = 0.0
+
+    def stop(self) -> None:
+        """Give the timer back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due > self._loop.time():
+            self._timer = self._loop.call_at(self._due, self._look)
+        elif self._due:
+            self._due = 0.0
+            self._late()
