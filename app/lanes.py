@@ -100,12 +100,9 @@ class Pool(asyncpg.Pool):
             return await lane.connection.fetch(sql, *arguments, timeout=2 * self.patience)  # we are first
         try:
             return await lane.fetch(sql, arguments)
-        except asyncpg.OutdatedSchemaCacheError:  # its table has changed since
-            await lane.connection.reload_schema_state()
-        except asyncpg.InvalidCachedStatementError:
-            pass
-        lane.prepared.clear()
-        return await lane.fetch(sql, arguments)
+        except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):  # its table has changed since
+            lane.prepared.clear()
+            return await lane.fetch(sql, arguments)
 
     async def _lane(self, seconds: float | None = None) -> Lane:
         """Return a lane: a free one, a new one, or the next that somebody gives back. Raises TimeoutError."""

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.bodies import MAX_BODY_BYTES, decode
+from app.bodies import MAX_BODY_BYTES, JSONRequest, decode
 from app.failures import Invalid, NotJSON
 from app.tasks.structs import TaskContent
 
@@ -209,3 +209,11 @@ def test_a_field_that_is_there_twice_counts_as_its_last() -> None:
 def test_a_number_past_every_range_is_not_json_we_can_read() -> None:
     with pytest.raises(NotJSON):
         decode(b'{"title":"x","n":1e999}', dict[str, Any])
+
+
+async def test_what_litestar_knows_of_a_request_is_there_for_whoever_asks() -> None:
+    headers = [(b"host", b"x"), (b"cookie", b"a=b")]
+    request = JSONRequest({"type": "http", "path": "/y", "query_string": b"c=d", "headers": headers, "scheme": "http"})  # type: ignore[typeddict-item]
+    assert (request.url.path, request.query_params["c"], request.cookies) == ("/y", "d", {"a": "b"})
+    with pytest.raises(AttributeError):
+        _ = request.nothing  # type: ignore[attr-defined]

@@ -194,6 +194,6 @@ class TestLoop:
                 await until(lambda: is_ok(client, "/health/ready"))
             seen = (await client.get("/observed")).json()
 
-        # Of its own time; by the clock, where other programs count too, it is tests/soak that says 50 ms.
-        assert seen["busy"] < 0.05
+        # To hash one password here would take longer. It is tests/soak that says 50 ms.
+        assert seen["busy"] < 0.2
         assert seen["late"] < NOISE
