@@ -68,8 +68,10 @@ def _growth(folder: Path, server: EmbeddedPostgres, plan: Plan, arguments: Seque
         _print(f"\n{sweep.title}\n\n{sweep.table()}")
         (HERE / f"growth-{sweep.name}.svg").write_text(sweep.picture())
         asked.append(sweep)
+    kept = growth.memory_table(*growth.memory(folder, find_database(server, "usual")))
+    _print(f"\nMemory\n\n{kept}")
     where = setting.describe(find_database(server), arguments)
-    (HERE / "growth.md").write_text(growth.page(asked, plan, where))
+    (HERE / "growth.md").write_text(growth.page(asked, kept, plan, where))
 
 
 def _may_enter(contender: Contender, *, install: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What becomes of our speed as things grow: rows in the table, users who call, connections, workers."""
+"""What becomes of us as things grow: of speed with rows, users, connections and workers; of memory with requests."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from app.embedded import EmbeddedPostgres
-from benchmarks import chart, report
+from benchmarks import chart, measure, report
 from benchmarks.data import Database, Group, Population, new_database
 from benchmarks.lineup import LINEUP
 from benchmarks.rounds import Arena, Measurement, Plan, line
@@ -17,6 +17,7 @@ ROWS = (10_000, 100_000, 1_000_000)
 USERS = (1, 10, 100, 1000)
 CONNECTIONS = (1, 4, 16, 64)
 WORKERS = (1, 2)
+MILLION = 1_000_000
 USUAL = ("list20", "get", "post", "mixed")
 
 # Who is asked for is the same in each of the tables; only the others grow.
@@ -68,6 +69,32 @@ def sweeps(folder: Path, server: EmbeddedPostgres, plan: Plan) -> Iterator[Sweep
     with _points(_by_workers(folder, usual)) as points:
         title = "Requests per second, by workers (64 connections, no process bound to a core)"
         yield _sweep("workers", title, "workers", points, USUAL, plan)
+
+
+def memory(folder: Path, database: Database) -> tuple[list[int], list[float]]:
+    """Ask for a million mixed things. Returns how many were answered and the megabytes held, after each part."""
+    arena = Arena(folder / "memory", database, Population())
+    _start("memory", arena)
+    service = arena.services["ours"]
+    asked, held = [0], [measure.megabytes(service.pid)]
+    try:
+        while asked[-1] < MILLION:
+            one = arena.measure("ours", "mixed", len(asked), Plan((), rounds=1, seconds=10, warm_up=0))
+            if one.load.trouble:
+                raise SystemExit(f"ours: {one.load.trouble}")
+            asked.append(asked[-1] + one.load.requests)
+            held.append(measure.megabytes(service.pid))
+            say(f"{asked[-1]:>9,} requests  {held[-1]:.1f} MB")
+    finally:
+        arena.leave("ours")
+    return asked, held
+
+
+def memory_table(asked: Sequence[int], held: Sequence[float]) -> str:
+    """Return the numbers of `memory`."""
+    return report.table(
+        ("requests", "MB"), [[f"{count:,}", f"{each:.1f}"] for count, each in zip(asked, held, strict=True)]
+    )
 
 
 def _by_rows(folder: Path, server: EmbeddedPostgres) -> Iterator[Point]:
@@ -138,10 +165,11 @@ def _medians(found: Sequence[Measurement]) -> tuple[float, float, float]:
     return first, second, third
 
 
-def page(asked: Sequence[Sweep], plan: Plan, where: Sequence[tuple[str, str]]) -> str:
+def page(asked: Sequence[Sweep], kept: str, plan: Plan, where: Sequence[tuple[str, str]]) -> str:
     """Return everything, as a page in Markdown."""
     said = f"Medians of {plan.rounds} rounds, {plan.seconds:g} s for each measurement"
     parts = ["# Growth", f"Written by the command below. {said}, 16 connections where nothing else is said."]
     for each in asked:
         parts += [f"## {each.name.capitalize()}", f"![{each.title}](growth-{each.name}.svg)", each.table()]
+    parts += ["## Memory", "Resident, of one worker, over a million mixed requests in one go.", kept]
     return "\n\n".join([*parts, "## Where and how", report.listed(where)]) + "\n"
