@@ -25,7 +25,7 @@ class Clock:
         """Let the deadline be so many seconds from now, in place of any other."""
         self._due = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._due:
-            self.stop()
+            self._cancel()
             self._timer = self._loop.call_at(self._due, self._look)
 
     def clear(self) -> None:
@@ -33,7 +33,11 @@ class Clock:
         self._due = 0.0
 
     def stop(self) -> None:
-        """Give the timer back."""
+        """Let there be no deadline any more, and let go of whom it would call."""
+        self._late = _nobody
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -45,3 +49,7 @@ class Clock:
         elif self._due:
             self._due = 0.0
             self._late()
+
+
+def _nobody() -> None:
+    pass

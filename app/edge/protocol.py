@@ -55,7 +55,7 @@ class Protocol(HttpToolsProtocol):
                 cycle.wake()
         self.flow.resume_writing()
         self.transport.close()
-        self.parser = None
+        self.parser = self.cycle = self._running = None  # all of which know us: together we would be garbage to look for
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn hangs up, and the answer is lost
         """A client that has said all may still listen: it gets its answer, and then the end."""
