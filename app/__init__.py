@@ -3,7 +3,7 @@
 A request meets the files in this order, and its answer goes back the same way:
 
     edge/protocol      bytes on a socket: deadlines (edge/clock), sizes (edge/head), one way to read it (edge/framing),
-                       and an answer to what is none of it (edge/refusal)
+                       and an answer to what is none of it (edge/refusal); and how it ends (edge/ending)
     edge/cycle         a request and its answer, as ASGI sees them
     edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
     auth/middleware    Authorization header -> request.user
@@ -27,7 +27,8 @@ For people without an auth server there is another room beside tasks/:
 
 `owners` adds the row of a user whom only a token has named so far. `texts` says what may be typed in.
 
-Around them: `main` puts the parts together, and `server` starts them. `settings` reads the environment, with
+Around them: `main` puts the parts together, and `server` starts them, as several `workers` if asked to; `leaving` knows
+when they stop. `settings` reads the environment, with
 `variables` for the single value and `issuers` for those whose tokens are believed.
 `database` is the database as the rest sees it: `pool` makes its connections, `primary` finds the server that takes
 changes, `lanes` hands connections out, `pulse` asks whether it is there, `embedded` is the PostgreSQL that starts when

@@ -7,7 +7,6 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
+SECONDS_TO_CLOSE = 1
 
 
 class Database(PostgresEngine):
@@ -61,20 +61,24 @@ class Database(PostgresEngine):
         self._opening = asyncio.create_task(self._open(chosen))
 
     async def close(self) -> None:
-        """Give every connection back; the ones still busy after the timeout are cut."""
+        """Give every connection back; the ones still busy after the timeout, or a second, are cut."""
         self.ready = False
+        closing = asyncio.create_task(self._close())
+        await asyncio.wait({closing}, timeout=min(self._timeout, SECONDS_TO_CLOSE))
+        closing.add_done_callback(_look_at)
+        closing.cancel()
+        if self.pool is not None:
+            self.pool.terminate()
+            self.pool = None
+
+    async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._opening
+            await asyncio.wait({self._opening})
         if self._pulse is not None:
             await self._pulse.close()
         if self.pool is not None:
-            try:
-                await asyncio.wait_for(self.pool.close(), self._timeout)
-            except TimeoutError:
-                self.pool.terminate()
-            self.pool = None
+            await self.pool.close()
 
     async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
         """Run one statement in one round trip and return its rows.

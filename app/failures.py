@@ -5,8 +5,6 @@
 
 from app.envelopes import Error, FieldError
 
-RETRY_SECONDS = 1
-
 
 class Failure(Exception):
     """Something that a caller is told: a status, a stable code and a sentence."""
@@ -237,10 +235,16 @@ class Unavailable(Failure):
 
     def headers(self) -> dict[str, str]:
         """Say when to try again."""
-        return {"retry-after": str(RETRY_SECONDS)}
+        return {"retry-after": "1"}
 
 
 class Busy(Unavailable):
-    """More passwords to hash than there is time for."""
+    """More to do than there is time for."""
 
-    message = "Too many people are logging in at once. Try again in a moment."
+    message = "The service has more to do than there is time for. Try again in a moment."
+
+
+class Leaving(Unavailable):
+    """The process was told to stop."""
+
+    message = "The service is about to stop. Try again in a moment."

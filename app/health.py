@@ -8,7 +8,8 @@ from litestar import get
 from app import __version__
 from app.database import database
 from app.envelopes import Data
-from app.failures import Unavailable
+from app.failures import Leaving, Unavailable
+from app.leaving import departure
 from app.openapi import failures
 
 
@@ -61,7 +62,9 @@ async def live() -> HealthData:
     responses=failures(503),
 )
 async def ready() -> HealthData:
-    """Asks the database: 200 while it answers and is migrated."""
+    """Asks the database: 200 while it answers and is migrated, until the service is told to stop."""
+    if departure.is_near:
+        raise Leaving
     if not await database.answers():
         raise Unavailable
     return HealthData(Health())

@@ -20,6 +20,7 @@ from app.edge.headers import CORS
 from app.edge.ring import Ring
 from app.errors import respond
 from app.handlers import App, Dispatch, NoEvents
+from app.leaving import departure
 from app.settings import Settings
 from app.tasks.controller import TaskController
 
@@ -61,7 +62,8 @@ def _connections(
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
         try:
-            yield
+            with departure.listening():
+                yield
         finally:
             await authenticator.close()
             await database.close()

@@ -13,16 +13,17 @@ from socket import socket as Socket  # noqa: N812 # a class by another name
 from types import FrameType
 
 import uvicorn
-from uvicorn.supervisors import ChangeReload, Multiprocess
+from uvicorn.supervisors import ChangeReload
 
 from app import embedded, logs, migrations
 from app.pool import TROUBLE
 from app.settings import ROOT, Settings
+from app.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 5
-GRACE_SECONDS = 8  # for requests that are being served when the service is told to stop
+GRACE_SECONDS = 7  # for requests that are being served when the service is told to stop; all of it takes 10 at most
 HEAD_START_SECONDS = 1.5  # for a database that is there, before the service listens without it
 
 
@@ -105,7 +106,7 @@ def _run(config: uvicorn.Config, socket: Socket, *, reload: bool) -> None:
     if reload:
         ChangeReload(config, target=server.run, sockets=[socket]).run()
     elif config.workers > 1:
-        Multiprocess(config, sockets=[socket]).run()
+        Workers(config, sockets=[socket]).run()
     else:
         signal.signal(signal.SIGHUP, server.handle_exit)  # the terminal is gone
         server.run(sockets=[socket])

@@ -126,7 +126,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
     (
         failures.Busy(),
         503,
-        envelope("SERVICE_UNAVAILABLE", "Too many people are logging in at once. Try again in a moment."),
+        envelope("SERVICE_UNAVAILABLE", "The service has more to do than there is time for. Try again in a moment."),
         {"retry-after": "1"},
     ),
 ]

@@ -102,7 +102,7 @@ class Cycle:
 
     def _fail(self, failure: Failure) -> None:
         if self.response_started and not self._head:  # some of the answer is out already
-            self._connection.transport.close()
+            self._connection.transport.abort()  # to close would wait for a client that may not read
         elif not self.disconnected:
             self._connection.answer_failure(self, failure)
 

@@ -9,60 +9,38 @@ import asyncio
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import logs
 from app.edge import head
 from app.edge.clock import Clock
 from app.edge.cycle import Cycle
+from app.edge.ending import ANSWER_SECONDS, BODY_SECONDS, BODY_STEP_BYTES, Ending
 from app.edge.framing import can_be_read_in_one_way
 from app.edge.head import MAX_HEAD_BYTES
 from app.edge.headers import request_id, single
 from app.edge.refusal import refusal
-from app.failures import BadRequest, Failure, HeadersTooLarge, RequestTimeout
+from app.failures import BadRequest, Failure, HeadersTooLarge
+from app.leaving import departure
 
 HEAD_SECONDS = 5  # from the first byte of a head, or from the connection, to the end of the head
-BODY_SECONDS = 10  # in which a body must move on
 MAX_LEFTOVER_BYTES = 16 * 1024 * 1024  # of a body that was refused: read and thrown away, then the door closes
 MAX_FRAMING = 8  # bytes of chunk sizes and line ends for each byte of a body; a chunk of one byte needs 5
-LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hear it (RFC 9112, section 9.6)
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Ending):
     """HTTP/1.1 with deadlines, sizes and one Host."""
 
     parser: Any  # uvicorn sets it to None in the end
-    cycle: Any  # the message that is being read, or was read last: ours, not uvicorn's
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         """Start the clock: a connection that says nothing is not kept."""
         super().connection_made(transport)
-        self._in_head = self._in_body = self._moved_on = self._closing = False
+        self._moved_on = False
         self._begun = self._head_bytes = self._body_bytes = self._framing_bytes = self._leftover_bytes = 0
+        self._body_due = BODY_STEP_BYTES  # bytes, by when the body has moved on
         self._feeding = 0  # bytes that the parser is reading just now
         self._clock = Clock(self.loop, self._too_late)
-        self._running: Cycle | None = None  # the message that is being answered
-        self._refusal: Failure | None = None
         self._clock.set(HEAD_SECONDS)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock, and tell whoever still answers or waits."""
-        self._clock.stop()
-        self.connections.discard(self)
-        for cycle in (self.cycle, self._running):
-            if cycle and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.wake()
-        self.flow.resume_writing()
-        self.transport.close()
-        self.parser = self.cycle = self._running = None  # all of which know us: together we would be garbage to look for
-
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn hangs up, and the answer is lost
-        """A client that has said all may still listen: it gets its answer, and then the end."""
-        if not self.cycle or self.cycle.response_complete or self.cycle.more_body:
-            return False
-        self.cycle.keep_alive = False
-        return True
 
     def data_received(self, data: bytes) -> None:
         """Let the parser read, then look at where that leaves the message."""
@@ -87,7 +65,7 @@ class Protocol(HttpToolsProtocol):
             elif self._moved_on or not was_in_body:
                 self._clock.set(BODY_SECONDS)
         elif self.cycle and not self.cycle.response_complete:
-            self._clock.clear()
+            self._clock.set(ANSWER_SECONDS)
         elif not self._clock.is_set:
             self._clock.set(HEAD_SECONDS)  # white space between messages is none, and does not buy time
 
@@ -96,6 +74,7 @@ class Protocol(HttpToolsProtocol):
         self.url, self.headers = b"", []
         self._in_head, self._in_body = True, False
         self._begun += 1
+        self._body_due = BODY_STEP_BYTES
         self._head_bytes = self._body_bytes = self._framing_bytes = self._leftover_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -121,7 +100,7 @@ class Protocol(HttpToolsProtocol):
         scope |= {"scheme": self.scheme, "server": self.server, "client": self.client, "state": {}, "singles": sent}
         self._in_head, self._in_body = False, True
         earlier, app = self.cycle, cast("Any", self.app)
-        keep_alive = version == "1.1" and parser.should_keep_alive()
+        keep_alive = version == "1.1" and parser.should_keep_alive() and not departure.is_near
         self.cycle = Cycle(self, scope, keep_alive=keep_alive)
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, app)
@@ -131,8 +110,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Hand the body on, unless it was refused already."""
-        self._moved_on = True
         self._body_bytes += len(body)
+        if self._body_bytes >= self._body_due:
+            self._moved_on = True
+            self._body_due = self._body_bytes + BODY_STEP_BYTES
         if self.cycle.response_complete:
             self._leftover_bytes += len(body)
             if self._leftover_bytes > MAX_LEFTOVER_BYTES:
@@ -150,13 +131,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.more_body = False
             self.cycle.wake()
         if self._closing:
-            self.transport.close()
-
-    def close_after(self, cycle: Cycle) -> None:
-        """Close, but not before the client has had time to say all and look at the answer."""
-        self._closing = cycle.more_body
-        if not self._closing:
-            self.transport.close()
+            self._close()
 
     def answer_failure(self, cycle: Cycle, failure: Failure) -> None:
         """Answer what the application did not, and close."""
@@ -207,7 +182,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, failure: Failure) -> None:
         """Answer if nobody else is answering, and close."""
         self._refusal = failure
-        self._clock.clear()
+        self._clock.set(ANSWER_SECONDS)
         running = self._running
         if running and not running.response_complete and not (running is self.cycle and running.more_body):
             # An earlier message is being answered. What is refused came behind it, and goes without.
@@ -229,22 +204,3 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(refusal(failure, sent, self.parser.get_method(), identifier, date))
             logs.request_refused(identifier.decode(), failure.status)
         self._hang_up()
-
-    def _hang_up(self) -> None:
-        """Say that nothing more will come, and close a little later.
-
-        To close at once, with bytes unread, resets the connection, and the client loses the answer.
-        """
-        self._refusal = self._refusal or BadRequest()  # from now on, what comes is thrown away
-        if not self.transport.is_closing():
-            self.transport.write_eof()
-        self._clock.clear()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
-
-    def _too_late(self) -> None:
-        if self._in_body and self.flow.read_paused:
-            self._clock.set(BODY_SECONDS)  # it is we who do not read
-        elif self._in_head or self._in_body:
-            self._refuse(RequestTimeout())
-        else:
-            self.transport.close()  # nothing was asked, so there is nothing to answer

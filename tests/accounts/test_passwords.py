@@ -37,7 +37,7 @@ from tests.conftest import token
 BUSY = {
     "error": {
         "code": "SERVICE_UNAVAILABLE",
-        "message": "Too many people are logging in at once. Try again in a moment.",
+        "message": "The service has more to do than there is time for. Try again in a moment.",
     }
 }
 NEW = "a new password"

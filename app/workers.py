@@ -1,0 +1,34 @@
+"""Several processes on one socket: started, watched, replaced one by one (SIGHUP), and stopped together.
+
+uvicorn's supervisor brings a new worker into service before it retires an old one. But it hears a signal only between
+two looks at its workers, and while it stops it keeps the socket, on which nobody answers any more.
+"""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from uvicorn.supervisors import Multiprocess
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which stops at once, also in the middle of replacing its workers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what uvicorn's takes, and hear what stops it."""
+        super().__init__(*args, **kwargs)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def terminate_all(self) -> None:
+        """Stop all, and hold nobody in a queue that nobody serves."""
+        for socket in self.sockets:
+            socket.close()
+        super().terminate_all()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        # In a thread: what was interrupted here may hold the event's lock.
+        threading.Thread(target=self.should_exit.set).start()
+        for worker in self.processes:
+            worker.process.terminate()
