@@ -18,9 +18,11 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Empty, Receive, Send
 
 from app.edge.headers import Singles, singles
-from app.failures import BadRequest, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from app.failures import BadRequest, Busy, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all large bodies that are still coming, for each process
+LARGE_BYTES = 64 * 1024
 PREPARED = {*Request.__slots__, *ASGIConnection.__slots__}
 
 JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
@@ -67,18 +69,38 @@ class JSONRequest(Request[Any, Any, Any]):
         return self._body
 
 
+class Unfinished:
+    """The large bodies that are still coming: they take memory, and only their senders can end that."""
+
+    size = 0  # bytes
+
+
 async def read(receive: Receive, limit: int) -> bytes:
-    """Return a whole body. Raises PayloadTooLarge once it has more bytes, RequestTimeout where they stop coming."""
-    body, more = b"", True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestTimeout
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise PayloadTooLarge(limit)
-        more = message.get("more_body", False)
-    return body
+    """Return a whole body.
+
+    Raises PayloadTooLarge once it has more bytes, RequestTimeout where they stop coming, and Busy for a large one
+    while too much of others is here already.
+    """
+    pieces: list[bytes] = []
+    size = counted = 0
+    try:
+        while True:
+            message: Any = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestTimeout
+            pieces.append(piece := message.get("body", b""))
+            size += len(piece)
+            if size > limit:
+                raise PayloadTooLarge(limit)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            if size > LARGE_BYTES:
+                Unfinished.size += size - counted
+                counted = size
+                if Unfinished.size > MAX_UNFINISHED_BYTES:
+                    raise Busy
+    finally:
+        Unfinished.size -= counted
 
 
 def decode(body: bytes, kind: Any) -> Any:

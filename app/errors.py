@@ -18,7 +18,8 @@ from litestar.exceptions import (
 )
 
 from app.envelopes import ErrorBody, encode
-from app.failures import BadRequest, Failure, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
+from app.failures import BadRequest, Busy, Failure, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
+from app.lanes import Crowded
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def understand(error: BaseException) -> Failure:
             return MethodNotAllowed({method.strip() for method in allowed.split(",")})
         case HTTPException():
             return BY_STATUS.get(error.status_code, Failure)()
+        case Crowded():
+            return Busy()
         case asyncpg.ClientConfigurationError():
             return Failure()  # an InterfaceError, but one that no waiting heals
         case _ if isinstance(error, DATABASE_TROUBLE):
@@ -74,7 +77,7 @@ def render(error: BaseException) -> Rendered:
     failure = understand(error)
     if failure.status == 500:
         logger.error("Unexpected %s", type(error).__name__, exc_info=_without_contents(error))
-    elif failure is not error and failure.status == 503:
+    elif failure is not error and type(failure) is Unavailable:
         logger.warning("The database is in trouble: %s", type(error).__name__)
     body = encode(ErrorBody(failure.error()))
     return Rendered(failure.status, {"content-type": "application/json", **failure.headers()}, body)

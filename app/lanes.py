@@ -16,10 +16,15 @@ import asyncpg
 from app.lane import Lane
 
 SECONDS_KEPT = 300.0  # for which a lane that nobody needs stays open
+CROWD = 20  # waiting for each connection; at 10 ms a statement, the last of them waits for 0.2 s
+
+
+class Crowded(asyncpg.InterfaceError):
+    """So many wait for a connection that whoever comes now would wait too long."""
 
 
 class Pool(asyncpg.Pool):
-    """A pool that nobody can wait for without a limit, Piccolo included."""
+    """A pool that nobody can wait for without a limit, Piccolo included, and no more than there is time for."""
 
     patience: float
     prepares: bool
@@ -38,7 +43,7 @@ class Pool(asyncpg.Pool):
         self._ends = False
 
     async def run(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        """Run one statement and return its rows. Raises what asyncpg does, and TimeoutError."""
+        """Run one statement and return its rows. Raises what asyncpg does, Crowded, and TimeoutError."""
         lane = self._idle.pop() if self._idle else await self._lane()
         if lane.connection.is_closed():
             self._retire(lane)
@@ -132,7 +137,9 @@ class Pool(asyncpg.Pool):
         return lane
 
     async def _next(self, deadline: float) -> Lane | None:
-        """Wait for a lane, or for the place of one that has gone. Raises TimeoutError."""
+        """Wait for a lane, or for the place of one that has gone. Raises Crowded, TimeoutError."""
+        if len(self._waiting) >= CROWD * self.get_max_size():
+            raise Crowded("too many wait")
         turn: asyncio.Future[Lane | None] = self._loop.create_future()
         self._waiting.append((turn, deadline))
         self._keep_watching()
@@ -171,6 +178,8 @@ class Pool(asyncpg.Pool):
         for turn, deadline in self._waiting:
             if deadline <= soon and not turn.done():
                 turn.set_exception(TimeoutError())
+        while self._waiting and self._waiting[0][0].done():
+            self._waiting.popleft()
         if self._busy or self._waiting:
             self._keep_watching()
 

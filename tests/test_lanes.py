@@ -161,3 +161,25 @@ async def test_with_a_lane_that_falls_silent_those_are_given_up_that_were_not_he
         answers = await asyncio.gather(*(it.run("SELECT 1", []) for _ in range(2)))
         assert [rows[0][0] for rows in answers] == [1, 1]
         assert asyncio.get_running_loop().time() - began < 0.25
+
+
+async def test_whoever_comes_when_too_many_wait_is_told_at_once(database_url: str) -> None:
+    async with opened(database_url, pool_max=1) as it:
+        held = await it.acquire(timeout=1)
+        waiting = [asyncio.create_task(it.run("SELECT 1", [])) for _ in range(lanes.CROWD)]
+        await asyncio.sleep(0)
+        with pytest.raises(lanes.Crowded):
+            await it.run("SELECT 2", [])
+        await it.release(held)
+        assert [rows[0][0] for rows in await asyncio.gather(*waiting)] == [1] * lanes.CROWD
+        assert (await it.run("SELECT 2", []))[0][0] == 2
+
+
+async def test_those_who_gave_up_waiting_are_no_crowd(database_url: str) -> None:
+    async with opened(database_url, pool_max=1, database_timeout=0.2) as it:
+        held = await it.acquire(timeout=1)
+        gone = await asyncio.gather(*(it.run("SELECT 1", []) for _ in range(lanes.CROWD)), return_exceptions=True)
+        with pytest.raises(TimeoutError):
+            await it.run("SELECT 2", [])
+        await it.release(held)
+        assert {type(each) for each in gone} == {TimeoutError}
