@@ -129,6 +129,12 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         envelope("SERVICE_UNAVAILABLE", "The service has more to do than there is time for. Try again in a moment."),
         {"retry-after": "1"},
     ),
+    (
+        failures.Leaving(),
+        503,
+        envelope("SERVICE_UNAVAILABLE", "The service is about to stop. Try again in a moment."),
+        {"retry-after": "1"},
+    ),
 ]
 IDS = [type(failure).__name__ for failure, *_ in FAILURES]
 

@@ -43,13 +43,8 @@ async def hurried(monkeypatch: pytest.MonkeyPatch, app: Any, request: pytest.Fix
 async def ask(port: int) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
-    said = b""
-    try:
-        async with asyncio.timeout(5):
-            while piece := await reader.read(65536):
-                said += piece
-    except ConnectionResetError:
-        said += b" (cut)"
+    async with asyncio.timeout(5):
+        said = await reader.read()
     writer.close()
     return said
 
@@ -66,4 +61,4 @@ async def test_an_answer_that_is_not_made_in_time_is_503(hurried: int) -> None:
 async def test_an_answer_that_stops_half_way_is_cut(hurried: int) -> None:
     said = await ask(hurried)
     assert said.startswith(b"HTTP/1.1 200 ")
-    assert said.endswith(b"half (cut)")
+    assert said.endswith(b"\r\n\r\nhalf")  # of the ten bytes that it promised

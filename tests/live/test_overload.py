@@ -59,14 +59,13 @@ async def test_slow_clients_are_let_go_in_time_and_are_in_nobodys_way(serve: Ser
         while not crowd.done():
             statuses |= {answer.status_code for _, answer in await at_once(4, client, "GET", "/api/tasks/1")}
             await asyncio.sleep(0.05)
-        (stuck, was_cut), (steady, was_cut_too) = await readers
+        stuck, steady = await readers
 
     told = await crowd
     assert max(seconds for seconds, _ in told) < 10 + 2 * NOISE  # and the refusal lingers
     assert {said[9:12] for _, said in told} == {b"", b"408"}
     assert statuses == {404}
-    assert (stuck < size, was_cut) == (True, True)
-    assert (steady > size, was_cut_too) == (True, False)
+    assert stuck < size < steady  # whole, and a head
 
 
 async def test_unfinished_bodies_have_a_limit_together_and_small_ones_are_not_refused(serve: Serve) -> None:
