@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 5
 GRACE_SECONDS = 7  # for requests that are being served when the service is told to stop; all of it takes 10 at most
+WORKER_SECONDS = 30  # to start, or to show a sign of life; uvicorn's 5 are too few on a busy machine, and end a restart
 HEAD_START_SECONDS = 1.5  # for a database that is there, before the service listens without it
 
 
@@ -46,6 +47,7 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         proxy_headers=False,  # `edge/ring` believes them, where there are any
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=WORKER_SECONDS,
     )
     socket = _listen(config)
     try:
