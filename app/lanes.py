@@ -16,7 +16,7 @@ import asyncpg
 from app.lane import Lane
 
 SECONDS_KEPT = 300.0  # for which a lane that nobody needs stays open
-CROWD = 20  # waiting for each connection; at 10 ms a statement, the last of them waits for 0.2 s
+CROWD = 50  # waiting for each connection; at 10 ms a statement, the last of them waits for half a second
 
 
 class Crowded(asyncpg.InterfaceError):

@@ -81,28 +81,32 @@ async def read_slowly(port: int, *, pause: float, seconds: float) -> int:
 
 
 class Upload:
-    """A body of the largest size whose last byte does not come."""
+    """A body of the largest size whose last byte does not come; `said` is what the service says to it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.said = b""
+        self._writer = writer
 
-    async def said(self) -> bytes:
-        """What the service says to it, if it does in the next moment."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.01):
-                return await self._reader.read(65536)
-        return b""
+    async def listen(self, reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                self.said += piece
 
     def hang_up(self) -> None:
         self._writer.close()
+        self.listening.cancel()
+
+    listening: asyncio.Task[None]
 
 
 async def upload(port: int) -> Upload:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    it = Upload(writer)
+    it.listening = asyncio.create_task(it.listen(reader))
     with suppress(ConnectionError):
         writer.write(POST % FULL + b'{"title":"x"' + b" " * (FULL - 13))
         await writer.drain()
-    return Upload(reader, writer)
+    return it
 
 
 def weight(pids: Sequence[int]) -> list[float]:

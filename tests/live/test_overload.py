@@ -77,7 +77,7 @@ async def test_unfinished_bodies_have_a_limit_together_and_small_ones_are_not_re
         uploads = await asyncio.gather(*(upload(service.port) for _ in range(100)))
         small = await at_once(20, client, "POST", "/api/tasks", json={"title": "y" * 400, "description": "z" * 50_000})
         [full] = weight([service.process.pid])
-        said = [await each.said() for each in uploads]
+        said = [each.said for each in uploads]
         for each in uploads:
             each.hang_up()
         await asyncio.sleep(0.2)
