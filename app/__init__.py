@@ -34,7 +34,8 @@ when they stop. `settings` reads the environment, with
 changes, `lanes` hands connections out, `pulse` asks whether it is there, `embedded` is the PostgreSQL that starts when
 no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells Piccolo's commands
 which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things served, `logs` is how the
-service talks, and `__main__` is what the `just` recipes call.
+service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`, which each
+worker counts and `exposition` shows on a port of its own.
 """
 
 __version__ = "0.1.0"

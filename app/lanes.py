@@ -76,6 +76,10 @@ class Pool(asyncpg.Pool):
         """Return how many connections nobody is using."""
         return super().get_idle_size() + len(self._idle)
 
+    def get_waiting_size(self) -> int:
+        """Return how many wait for a connection."""
+        return sum(not turn.done() for turn, _ in self._waiting)
+
     def acquire(self, *, timeout: float | None = None) -> Any:
         """Return a loan, to await or to enter: at most `timeout` seconds of waiting, or `patience`."""
         return super().acquire(timeout=timeout or self.patience)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -16,6 +17,7 @@ from app.auth.authenticator import Authenticator
 from app.auth.middleware import JWTAuthMiddleware
 from app.bodies import MAX_BODY_BYTES, JSONRequest
 from app.database import database
+from app.edge import served
 from app.edge.headers import CORS
 from app.edge.ring import Ring
 from app.errors import respond
@@ -23,6 +25,8 @@ from app.handlers import App, Dispatch, NoEvents
 from app.leaving import departure
 from app.settings import Settings
 from app.tasks.controller import TaskController
+
+Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 GARBAGE_THRESHOLD = 20_000  # objects: a list of 1,000 tasks is not worth a look
 ALWAYS = (TaskController, health.service, health.live, health.ready, health.healthy)
@@ -38,7 +42,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         [*documented, docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
         event_emitter_backend=NoEvents,
         exception_handlers={Exception: respond},
-        lifespan=[_connections(config, authenticator)],
+        lifespan=[*_observers(config, authenticator), _connections(config, authenticator)],
         logging_config=None,
         openapi_config=None,
         request_class=JSONRequest,
@@ -50,9 +54,32 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     return app
 
 
-def _connections(
-    config: Settings, authenticator: Authenticator
-) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _observers(config: Settings, authenticator: Authenticator) -> list[Lifespan]:
+    """Return whatever else listens. Their libraries are imported only then: they take some MB."""
+    wanted: list[Lifespan] = []
+    if config.metrics_port is not None:
+        wanted.append(_metrics(authenticator))
+    return wanted
+
+
+def _metrics(authenticator: Authenticator) -> Lifespan:
+    from app.metrics import Metrics
+
+    @asynccontextmanager
+    async def metrics(_: Litestar) -> AsyncGenerator[None]:
+        ours = Metrics(authenticator)
+        served.listeners.append(ours.served)
+        looking = asyncio.create_task(ours.run())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            served.listeners.remove(ours.served)
+
+    return metrics
+
+
+def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncGenerator[None]:
         await database.open(config)

@@ -7,7 +7,10 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from socket import AF_INET, AF_INET6, create_server, has_dualstack_ipv6
 from socket import socket as Socket  # noqa: N812 # a class by another name
 from types import FrameType
@@ -22,6 +25,7 @@ from app.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 2048  # connections that have not been accepted yet; uvicorn's own number
 KEEP_ALIVE_SECONDS = 5
 GRACE_SECONDS = 7  # for requests that are being served when the service is told to stop; all of it takes 10 at most
 WORKER_SECONDS = 30  # to start, or to show a sign of life; uvicorn's 5 are too few on a busy machine, and end a restart
@@ -49,36 +53,53 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=WORKER_SECONDS,
     )
-    socket = _listen(config)
-    try:
-        if settings.database_url is None:
-            embedded.server(settings.data_dir).start()
-        if migrate:
-            _migrate_in_background(settings)
-        if settings.log_format == "console":
-            print(welcome(settings), file=sys.stderr)  # noqa: T201
-        _run(config, socket, reload=reload)
-    finally:
-        socket.close()
-        if settings.database_url is None:
-            embedded.server(settings.data_dir).stop()
+    with _listen("PORT", settings.host, settings.port) as socket, _metrics(settings):
+        socket.set_inheritable(True)  # for the workers
+        try:
+            if settings.database_url is None:
+                embedded.server(settings.data_dir).start()
+            if migrate:
+                _migrate_in_background(settings)
+            if settings.log_format == "console":
+                print(welcome(settings), file=sys.stderr)  # noqa: T201
+            _run(config, socket, reload=reload)
+        finally:
+            if settings.database_url is None:
+                embedded.server(settings.data_dir).stop()
 
 
-def _listen(config: uvicorn.Config) -> Socket:
+def _listen(name: str, host: str, port: int) -> Socket:
     """Take the address before anything else is done. Raises SystemExit where somebody else has it."""
     try:
         socket = create_server(
-            (config.host, config.port),
-            family=AF_INET6 if ":" in config.host else AF_INET,
-            backlog=config.backlog,
-            dualstack_ipv6=config.host == "::" and has_dualstack_ipv6(),
+            (host, port),
+            family=AF_INET6 if ":" in host else AF_INET,
+            backlog=BACKLOG,
+            dualstack_ipv6=host == "::" and has_dualstack_ipv6(),
         )
     except OSError as error:
         reason = f"{error.strerror}".partition(" (while ")[0]
-        raise SystemExit(f"PORT {config.port} on HOST {config.host} cannot be had ({reason}).") from None
-    socket.set_inheritable(True)  # for the workers
-    logger.info("Listening on port %d of %s.", config.port, config.host)
+        raise SystemExit(f"{name} {port} on HOST {host} cannot be had ({reason}).") from None
+    logger.info("Listening on port %d of %s.", port, host)
     return socket
+
+
+@contextmanager
+def _metrics(settings: Settings) -> Generator[None]:
+    """Serve the metrics of all workers, where they are wanted. The folder that they meet in goes with us."""
+    if settings.metrics_port is None:
+        yield
+        return
+    with (
+        _listen("METRICS_PORT", settings.host, settings.metrics_port) as socket,
+        tempfile.TemporaryDirectory(prefix="tasks-metrics-") as folder,
+    ):
+        # prometheus_client looks for it once, when it is imported: here, and in each worker.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        from app.exposition import exposed
+
+        with exposed(socket, folder):
+            yield
 
 
 def welcome(settings: Settings) -> str:

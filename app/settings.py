@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    metrics_port: int | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     log_level: str = "info"
     log_format: str = "json"
@@ -93,6 +94,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         host=host(given, "HOST", "127.0.0.1"),
         port=whole_number(given, "PORT", 8000, 1, 65535),
         workers=whole_number(given, "WORKERS", 1, 1, 64),
+        metrics_port=whole_number(given, "METRICS_PORT", 0, 1, 65535) if "METRICS_PORT" in given else None,
         trusted_proxies=networks(given, "FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),

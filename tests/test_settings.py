@@ -57,6 +57,7 @@ class TestDefaults:
             "host": "127.0.0.1",
             "port": 8000,
             "workers": 1,
+            "metrics_port": None,
             "trusted_proxies": ("127.0.0.1", "::1"),
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
@@ -350,6 +351,13 @@ class TestOrigins:
         )
 
 
+class TestObservers:
+    @pytest.mark.parametrize("text", ["0", "65536", "on", "-1", "9100/metrics"])
+    def test_metrics_have_a_port_or_are_off(self, refusal: Callable[..., str], text: str) -> None:
+        assert chosen(METRICS_PORT="9100").metrics_port == 9100
+        assert refusal(METRICS_PORT=text) == f"METRICS_PORT is {text!r}, but must be a whole number from 1 to 65535."
+
+
 class TestWords:
     @pytest.mark.parametrize(
         "host",
@@ -483,6 +491,7 @@ class TestDotenv:
             "host": "127.0.0.1",
             "port": 9002,
             "workers": 2,
+            "metrics_port": None,
             "trusted_proxies": ["127.0.0.1", "::1"],
             "log_level": "info",
             "log_format": "console",

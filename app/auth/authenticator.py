@@ -47,6 +47,7 @@ class Authenticator:
         self._accounts = settings.accounts
         self._provision = settings.provision_users
         self._memory: dict[bytes, Verified] = {}
+        self.hits = self.misses = 0  # of that memory
         self._fetching: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
@@ -70,7 +71,10 @@ class Authenticator:
             if owner is None:
                 raise InvalidToken
             return owner
-        if known is None or not known.holds(now):
+        if known is not None and known.holds(now):
+            self.hits += 1
+        else:
+            self.misses += 1
             known = self.verify(token)
             self._remember(token, known)
         if known.user.session and not 0 <= now - known.looked < SECONDS_BETWEEN_LOOKS:

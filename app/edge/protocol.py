@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import httptools
 
-from app import logs
-from app.edge import head
+from app.edge import head, served
 from app.edge.clock import Clock
 from app.edge.cycle import Cycle
 from app.edge.ending import ANSWER_SECONDS, BODY_SECONDS, BODY_STEP_BYTES, Ending
@@ -202,5 +201,5 @@ class Protocol(Ending):
             identifier = request_id(sent)
             date = self.server_state.default_headers
             self.transport.write(refusal(failure, sent, self.parser.get_method(), identifier, date))
-            logs.request_refused(identifier.decode(), failure.status)
+            served.refused(identifier.decode(), failure.status)
         self._hang_up()

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import logs
+from app.edge import served
 from app.edge.headers import COMMON, CORS, NO_STORE, RawHeaders, Singles, request_id, singles
 from app.errors import render
 
@@ -66,6 +67,9 @@ class Ring:
             answer.status = answer.status or 503  # which the server answers
             raise
         finally:
+            if served.listeners:
+                route = inner.get("path_template")
+                served.tell(method, route, answer.status or 500, time.perf_counter() - began)
             if logs.tells_requests():
                 user = inner.get("user")
                 hashed = logs.hashed(user.id, self.secret) if hasattr(user, "id") else None
