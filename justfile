@@ -75,7 +75,8 @@ coverage: (install "requirements-dev.txt")
 # Lock the dependencies anew: exact versions, hashes, no index
 lock:
     {{ compile }} pyproject.toml -o requirements.txt
-    {{ compile }} pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+    {{ compile }} pyproject.toml --extra otel -c requirements.txt -o requirements-otel.txt
+    {{ compile }} pyproject.toml --extra otel --group dev -c requirements-otel.txt -o requirements-dev.txt
     {{ compile }} --group tools -o requirements-tools.txt
     {{ compile }} benchmarks/requirements.in -o benchmarks/requirements.txt
 

@@ -5,7 +5,8 @@ A request meets the files in this order, and its answer goes back the same way:
     edge/protocol      bytes on a socket: deadlines (edge/clock), sizes (edge/head), one way to read it (edge/framing),
                        and an answer to what is none of it (edge/refusal); and how it ends (edge/ending)
     edge/cycle         a request and its answer, as ASGI sees them
-    edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries)
+    edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries;
+                       edge/served: who else is told)
     auth/middleware    Authorization header -> request.user
     auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the
                        database (auth/queries, auth/opaque)
@@ -35,7 +36,7 @@ changes, `lanes` hands connections out, `pulse` asks whether it is there, `embed
 no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells Piccolo's commands
 which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things served, `logs` is how the
 service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`, which each
-worker counts and `exposition` shows on a port of its own.
+worker counts and `exposition` shows on a port of its own, and `tracing`.
 """
 
 __version__ = "0.1.0"

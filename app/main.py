@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.types import ASGIApp
 
 from app import docs, embedded, health, settings
 from app.accounts.access import AccessController
@@ -50,7 +51,8 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
     )
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, accounts=config.accounts)
-    app.asgi_handler = Ring(guarded, CORS(config.frontend_origins), config.log_key, config.trusted_proxies)
+    ring = Ring(guarded, CORS(config.frontend_origins), config.log_key, config.trusted_proxies)
+    app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app
 
 
@@ -59,6 +61,8 @@ def _observers(config: Settings, authenticator: Authenticator) -> list[Lifespan]
     wanted: list[Lifespan] = []
     if config.metrics_port is not None:
         wanted.append(_metrics(authenticator))
+    if config.otel_endpoint is not None:
+        wanted.append(_traces(config.otel_endpoint))
     return wanted
 
 
@@ -77,6 +81,28 @@ def _metrics(authenticator: Authenticator) -> Lifespan:
             served.listeners.remove(ours.served)
 
     return metrics
+
+
+def _traces(endpoint: str) -> Lifespan:
+    from app import tracing
+
+    @asynccontextmanager
+    async def traces(_: Litestar) -> AsyncGenerator[None]:
+        ours = tracing.Tracing(endpoint)
+        served.listeners.append(tracing.served)
+        try:
+            yield
+        finally:
+            served.listeners.remove(tracing.served)
+            await ours.close()
+
+    return traces
+
+
+def _traced(ring: Ring) -> ASGIApp:
+    from app.tracing import Traced
+
+    return Traced(ring)
 
 
 def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:

@@ -109,7 +109,7 @@ async def open_pool(settings: Settings) -> Pool:
         suited = FOR_A_POOLER  # and no settings, which it would refuse
     else:
         suited = {"server_settings": _server_settings(settings.database_timeout)}
-    pool = Pool(
+    pool = _kind(settings)(
         connect=reach,
         **suited,
         connection_class=Connection,
@@ -128,6 +128,14 @@ async def open_pool(settings: Settings) -> Pool:
     pool.prepares = suited is not FOR_A_POOLER
     await pool
     return pool
+
+
+def _kind(settings: Settings) -> type[Pool]:
+    if settings.otel_endpoint is None:
+        return Pool
+    from app.tracing import TracedPool
+
+    return TracedPool
 
 
 def _server_settings(seconds: float) -> dict[str, str]:

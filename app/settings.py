@@ -1,5 +1,6 @@
 """The environment, read once into a frozen struct. A bad value is one line that names the variable."""
 
+import importlib.util
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from app.issuers import Issuer, issuers
-from app.variables import choice, each_host, host, networks, origins, refuse, seconds, switch, whole_number
+from app.variables import choice, each_host, endpoint, host, networks, origins, refuse, seconds, switch, whole_number
 
 ROOT = Path(__file__).absolute().parent.parent
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's output, at least
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     workers: int = 1
     metrics_port: int | None = None
+    otel_endpoint: str | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     log_level: str = "info"
     log_format: str = "json"
@@ -95,6 +97,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         port=whole_number(given, "PORT", 8000, 1, 65535),
         workers=whole_number(given, "WORKERS", 1, 1, 64),
         metrics_port=whole_number(given, "METRICS_PORT", 0, 1, 65535) if "METRICS_PORT" in given else None,
+        otel_endpoint=_otel_endpoint(given),
         trusted_proxies=networks(given, "FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),
@@ -125,6 +128,14 @@ def _are_servers(urls: list[str]) -> bool:
     """Tell whether each names a port that can be, and a host, where there are several. Raises ValueError."""
     parts = [urlsplit(url) for url in urls]
     return all(each.port != 0 and (each.hostname or len(urls) == 1) for each in parts)
+
+
+def _otel_endpoint(given: Mapping[str, str]) -> str | None:
+    url = endpoint(given, "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if url is not None and importlib.util.find_spec("opentelemetry.sdk") is None:
+        needed = "left out unless the packages of requirements-otel.txt are installed"
+        raise refuse("OTEL_EXPORTER_OTLP_ENDPOINT", "set", needed)
+    return url
 
 
 def _jwt_secrets(

@@ -10,6 +10,8 @@ HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-
 # RFC 6454, section 6.2, as browsers send it: other letters are in Punycode.
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
+ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
+
 
 class ConfigurationError(Exception):
     """A variable holds what it may not. The message is one line, fit for a terminal, without secrets."""
@@ -65,6 +67,19 @@ def origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...
             held = repr(re.sub(r"(?<=//).*@", "***@", text))
             raise refuse(name, held, "origins like https://app.example.com, comma-separated, never *")
     return tuple(texts)
+
+
+def endpoint(given: Mapping[str, str], name: str) -> str | None:
+    """Return a base URL to send to, without its last slash, or None where nothing is given. Raises ConfigurationError.
+
+    It holds no login, since whoever sends there logs the URL.
+    """
+    if name not in given:
+        return None
+    if match := ENDPOINT.fullmatch(given[name]):
+        return match[1]
+    # Nothing of the value is shown: what is wrong with it may be that it holds a password.
+    raise refuse(name, "not readable as a URL", "like http://localhost:4318, without login, query and fragment")
 
 
 def networks(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:

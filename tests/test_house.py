@@ -56,6 +56,7 @@ FLOORS = {
     "app.edge.headers": 1,
     "app.edge.served": 2,
     "app.exposition": 0,
+    "app.tracing": 3,
     "app.edge.clock": 0,
     "app.edge.cycle": 3,
     "app.edge.ending": 4,
@@ -86,6 +87,7 @@ NEIGHBOURS = {
     ("app.accounts.logins", "app.accounts.queries"),
     ("app.accounts.proof", "app.accounts.queries"),
     ("app.accounts.proof", "app.accounts.limits"),
+    ("app.pool", "app.tracing"),  # a pool of another kind, where traces are wanted
     ("app.auth.authenticator", "app.auth.queries"),
     ("app.auth.authenticator", "app.auth.keys"),
 }
@@ -159,7 +161,13 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## {app.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt", "benchmarks/requirements.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-otel.txt",
+    "requirements-dev.txt",
+    "requirements-tools.txt",
+    "benchmarks/requirements.txt",
+)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -179,8 +187,9 @@ def test_a_lock_file_carries_hashes_and_no_address(lock: str) -> None:
 
 
 def test_what_is_developed_with_is_what_is_served() -> None:
-    served, developed = pins("requirements.txt"), pins("requirements-dev.txt")
-    assert served.items() <= developed.items()
+    served, traced, developed = (pins(f"requirements{each}.txt") for each in ("", "-otel", "-dev"))
+    assert served.items() < traced.items() < developed.items()
+    assert not [name for name in served if name.startswith("opentelemetry-sdk")]
 
 
 FLOORS_OF_VERSIONS = {

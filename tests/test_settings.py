@@ -58,6 +58,7 @@ class TestDefaults:
             "port": 8000,
             "workers": 1,
             "metrics_port": None,
+            "otel_endpoint": None,
             "trusted_proxies": ("127.0.0.1", "::1"),
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
@@ -357,6 +358,35 @@ class TestObservers:
         assert chosen(METRICS_PORT="9100").metrics_port == 9100
         assert refusal(METRICS_PORT=text) == f"METRICS_PORT is {text!r}, but must be a whole number from 1 to 65535."
 
+    @pytest.mark.parametrize(
+        "url", ["http://localhost:4318", "https://otel.example.com", "http://[::1]:4318", "http://10.0.0.1/a/b"]
+    )
+    def test_traces_go_to_a_url_whose_last_slash_means_nothing(self, url: str) -> None:
+        assert chosen(OTEL_EXPORTER_OTLP_ENDPOINT=url).otel_endpoint == url
+        assert chosen(OTEL_EXPORTER_OTLP_ENDPOINT=f"{url}/").otel_endpoint == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "localhost:4318", "grpc://localhost:4317", "http://", "http://x y/", "http://me:pa55word@otel.example.com",
+            "http://x/?key=pa55word", "http://x/#pa55word", "http://x:port",
+        ],
+    )  # fmt: skip
+    def test_no_other_url_takes_them_and_none_is_shown(self, refusal: Callable[..., str], url: str) -> None:
+        assert refusal(OTEL_EXPORTER_OTLP_ENDPOINT=url) == (
+            "OTEL_EXPORTER_OTLP_ENDPOINT is not readable as a URL, "
+            "but must be like http://localhost:4318, without login, query and fragment."
+        )
+
+    def test_traces_need_the_packages_that_do_not_come_by_default(
+        self, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+        assert refusal(OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4318") == (
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, "
+            "but must be left out unless the packages of requirements-otel.txt are installed."
+        )
+
 
 class TestWords:
     @pytest.mark.parametrize(
@@ -492,6 +522,7 @@ class TestDotenv:
             "port": 9002,
             "workers": 2,
             "metrics_port": None,
+            "otel_endpoint": None,
             "trusted_proxies": ["127.0.0.1", "::1"],
             "log_level": "info",
             "log_format": "console",

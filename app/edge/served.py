@@ -1,4 +1,4 @@
-"""Who is told of each answer, besides the log: nobody, unless metrics are wanted."""
+"""Who is told of each answer, besides the log: nobody, unless metrics or traces are wanted."""
 
 from collections.abc import Callable
 
