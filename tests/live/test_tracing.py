@@ -12,10 +12,11 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from app import __version__
+from app import __version__, tracing
 from tests.conftest import token
 from tests.live.conftest import Served
 
@@ -159,6 +160,17 @@ def test_no_span_and_no_line_quotes_what_a_caller_sent(traced: Traced, collector
     assert secret.lower().encode() not in sent
     assert not re.search(rb"127\.0\.0\.1|localhost", sent)
     assert "canary" not in "\n".join(service.log()).lower()
+
+
+async def test_what_is_no_request_is_no_span_and_goes_through() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append((scope, trace.get_current_span().get_span_context().is_valid))
+
+    nothing: Any = None
+    await tracing.Traced(app)({"type": "lifespan"}, nothing, nothing)
+    assert seen == [({"type": "lifespan"}, False)]
 
 
 async def test_a_statement_that_fails_says_of_what_kind(
