@@ -6,12 +6,12 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
 import asyncpg
-from piccolo.engine.postgres import PostgresEngine
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from app import embedded, migrations, pool, settings
 from app.failures import Unavailable
@@ -23,6 +23,21 @@ T = TypeVar("T")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
 SECONDS_TO_CLOSE = 1
+
+# Piccolo asks for the staff and for migrations: as who we log in as, and for all owners. Until its transaction ends,
+# so that it is no state of a session, which a pooler would hand on.
+AS_STAFF = "SELECT set_config('role', 'none', true), set_config('tasks.staff', 'on', true)"
+
+IS_WALLED = "SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE"
+
+
+class StaffTransaction(PostgresTransaction):
+    """A transaction of Piccolo's."""
+
+    async def begin(self) -> None:
+        """Begin it, for the staff."""
+        await super().begin()
+        await self.connection.execute(AS_STAFF)
 
 
 class Database(PostgresEngine):
@@ -53,6 +68,21 @@ class Database(PostgresEngine):
     async def get_new_connection(self) -> asyncpg.Connection:
         """Open a connection outside the pool, as Piccolo's commands do for each query."""
         return await pool.connect(settings.current())
+
+    def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
+        """Return a transaction of Piccolo's, to enter."""
+        return StaffTransaction(self, allow_nested)
+
+    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
+        async with self.pool.acquire() as connection:
+            return await _as_staff(connection, query, args or ())
+
+    async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
+        connection = await self.get_new_connection()
+        try:
+            return await _as_staff(connection, query, args or ())
+        finally:
+            await connection.close()
 
     async def open(self, chosen: settings.Settings) -> None:
         """Begin to connect, and return at once: a service listens before its database is there."""
@@ -122,19 +152,32 @@ class Database(PostgresEngine):
 
     async def _open(self, chosen: settings.Settings) -> None:
         self._ours = embedded.server(chosen.data_dir) if chosen.database_url is None else None
-        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "connect to the database")
         told = False
-        while missing := await _until_it_works(self._missing_migrations, "read the list of migrations"):
+        while missing := await _until_it_works(lambda: _missing_migrations(chosen), "connect to the database"):
             if not told:
                 logger.warning("The database lacks %d migrations: run `just migrate`.", len(missing))
                 told = True
             await asyncio.sleep(0.5)
+        # Not before: a migration makes the role that the pool's connections take on.
+        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool")
+        if not (await _until_it_works(lambda: self.pool.run(IS_WALLED, []), "ask for row-level security"))[0][0]:
+            logger.warning("Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md.")
         self.ready = True
         logger.info("The database is ready.")
 
-    async def _missing_migrations(self) -> set[tuple[str, str]]:
-        async with self.pool.acquire() as connection:
-            return await migrations.missing(connection)
+
+async def _missing_migrations(chosen: settings.Settings) -> set[tuple[str, str]]:
+    connection = await pool.connect(chosen)
+    try:
+        return await migrations.missing(connection)
+    finally:
+        await connection.close(timeout=chosen.database_timeout)
+
+
+async def _as_staff(connection: asyncpg.Connection, query: str, args: Sequence[Any]) -> list[asyncpg.Record]:
+    async with connection.transaction():
+        await connection.execute(AS_STAFF)
+        return await connection.fetch(query, *args)
 
 
 async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:

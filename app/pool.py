@@ -40,6 +40,14 @@ FOREIGN_OPTIONS = {
     "uselibpqcompat",
 }
 
+# Whom we take on: it owns nothing and is no superuser, so that row-level security holds for us (docs/isolation.md).
+# Not where it is not there or not for us; nor where the table of users was made anew by others since it was let in.
+ROLE = """
+    SELECT rolname FROM pg_roles WHERE rolname = 'tasks_app'
+    AND pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)
+    AND has_table_privilege(oid, to_regclass('"user"'), 'INSERT')
+"""
+
 # A pooler may change the server behind it between two statements, and with it lose what was prepared there.
 # So it gets each statement whole: asyncpg prepares without a name then, in one breath with executing.
 FOR_A_POOLER: dict[str, Any] = {"statement_cache_size": 0}
@@ -105,10 +113,7 @@ async def open_pool(settings: Settings) -> Pool:
     Raises what asyncpg does, and TimeoutError.
     """
     reach = await _way(settings)
-    if await _is_behind_a_pooler(reach, seconds=settings.database_timeout):
-        suited = FOR_A_POOLER  # and no settings, which it would refuse
-    else:
-        suited = {"server_settings": _server_settings(settings.database_timeout)}
+    suited = await _suited(reach, seconds=settings.database_timeout)
     pool = _kind(settings)(
         connect=reach,
         **suited,
@@ -170,11 +175,14 @@ def without_foreign_options(url: str) -> str:
     return url.partition("?")[0] + (f"?{options}" if options else "")
 
 
-async def _is_behind_a_pooler(reach: Callable[..., Awaitable[asyncpg.Connection]], *, seconds: Any) -> bool:
+async def _suited(reach: Callable[..., Awaitable[asyncpg.Connection]], *, seconds: Any) -> dict[str, Any]:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
     probe = await reach(timeout=seconds, command_timeout=seconds, statement_cache_size=0)
     try:
         async with probe.transaction():
-            return await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid()
+            if await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid():
+                return FOR_A_POOLER  # and no settings, which it would refuse
+            role = await probe.fetchval(ROLE)
+            return {"server_settings": _server_settings(seconds) | ({"role": role} if role else {})}
     finally:
         await probe.close(timeout=seconds)

@@ -121,7 +121,7 @@ async def running(app: Litestar) -> AsyncIterator[Litestar]:
 @pytest.fixture(scope="session")
 async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the test's own, to look and to meddle."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, server_settings={"tasks.staff": "on"})
     yield connection
     await connection.close()
 

@@ -48,6 +48,8 @@ NOTHING: Catalog = {
     "functions": [],
     "sequences": [],
     "comments": [],
+    "policies": [],
+    "grants": [],
 }
 TASKS: Catalog = {
     "columns": [
@@ -128,6 +130,12 @@ TASKS: Catalog = {
         "tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id",
     ],
     "comments": [],
+    "policies": [
+        "tasks t t",  # enabled, and forced
+        "tasks_of_owner ALL public ((user_id = current_setting('tasks.owner'::text, true))"
+        " OR (current_setting('tasks.staff'::text, true) = 'on'::text))",
+    ],
+    "grants": sorted(f"{table} {what}" for table in TABLES for what in ("DELETE", "INSERT", "SELECT", "UPDATE")),
 }
 USERS: Catalog = {
     **NOTHING,
@@ -147,6 +155,7 @@ USERS: Catalog = {
         'CREATE UNIQUE INDEX user_pkey ON public."user" USING btree (id)',
     ],
     "comments": ["Made by the Tasks API."],
+    "grants": ["user DELETE", "user INSERT", "user SELECT", "user UPDATE"],
 }
 
 CATALOG = {
@@ -178,6 +187,14 @@ CATALOG = {
     "comments": """
         SELECT comment FROM unnest($1) AS it, obj_description(it, 'pg_class') AS comment
         WHERE comment IS NOT NULL""",
+    "policies": """
+        SELECT concat_ws(' ', relname, relrowsecurity, relforcerowsecurity)
+        FROM pg_class WHERE oid = ANY($1) AND (relrowsecurity OR relforcerowsecurity)
+        UNION ALL SELECT concat_ws(' ', policyname, cmd, array_to_string(roles, ','), qual, with_check)
+        FROM pg_policies WHERE (schemaname || '.' || quote_ident(tablename))::regclass = ANY($1) ORDER BY 1""",
+    "grants": """
+        SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl)
+        WHERE oid = ANY($1) AND grantee = to_regrole('tasks_app') ORDER BY 1""",
 }
 
 
@@ -280,8 +297,11 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-async def stories(new_database: Callable[[], str]) -> dict[str, Story]:
-    """Two databases, an empty one and one where Better Auth came first, at the same time to save some."""
+async def stories(new_database: Callable[[], str], database_url: str) -> dict[str, Story]:
+    """Two databases, an empty one and one where Better Auth came first, at the same time to save some.
+
+    A third keeps its role, which is the whole server's.
+    """
     ours, theirs = Story(new_database(), "SELECT 1"), Story(new_database(), BETTER_AUTH)
     await asyncio.gather(ours.tell(again=False), theirs.tell(again=True))
     return {"ours": ours, "theirs": theirs}
@@ -316,15 +336,15 @@ class TestAnEmptyDatabase:
     async def test_of_two_processes_that_migrate_at_once_one_does_it(self, ours: Story) -> None:
         nothing, done = sorted(ours.outputs)
         assert nothing == ""
-        assert "4 migrations" in done
+        assert "5 migrations" in done
         for _, name in migrations.known():
             assert done.count(f"{name}") == 1
 
 
 class TestBetterAuthsTable:
-    async def test_it_is_left_byte_for_byte_as_it_is(self, theirs: Story) -> None:
+    async def test_it_is_left_byte_for_byte_as_it_is_and_our_role_is_let_in(self, theirs: Story) -> None:
         assert theirs.rows["forwards"] == theirs.rows["before"]
-        assert theirs.users["forwards"] == theirs.users["before"]
+        assert theirs.users["forwards"] == theirs.users["before"] | {"grants": USERS["grants"]}
         assert theirs.users["before"] == {
             **USERS,
             "columns": [
@@ -337,6 +357,7 @@ class TestBetterAuthsTable:
                 "user.updatedAt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
             ],
             "indexes": USERS["indexes"][1:],  # none of ours on another's table
+            "grants": [],
             "comments": [],
         }
 
@@ -356,7 +377,7 @@ class TestBetterAuthsTable:
     async def test_forwards_once_more_is_as_it_was_the_first_time(self, theirs: Story) -> None:
         assert theirs.tasks["again"] == TASKS
         assert theirs.rows["again"] == theirs.rows["before"]
-        assert theirs.users["again"] == theirs.users["before"]
+        assert theirs.users["again"] == theirs.users["forwards"]
 
 
 class TestKnownAndMissing:
@@ -370,6 +391,7 @@ class TestKnownAndMissing:
             "2026-11-21T02:50:00:000002",
             "2026-11-21T02:50:00:000003",
             "2026-11-21T06:00:00:000004",
+            "2026-11-25T20:00:00:000005",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -462,14 +484,14 @@ class TestPiccolosCommand:
             assert not (copy / ".data" / "postgres" / "postmaster.pid").exists()
             return output
 
-        assert "4 migrations" in await command("forwards", "all")
+        assert "5 migrations" in await command("forwards", "all")
         listed = [line.split("|") for line in (await command("check")).splitlines() if "|" in line]
         assert {tuple(cell.strip() for cell in cells)[::3] for cells in listed[1:]} == {
             ("tasks", "True"),
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-21T06:00:00:000004" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-25T20:00:00:000005" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

@@ -1,6 +1,7 @@
 """Every question we ask of the task table. All of them are asked for an owner.
 
-Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found.
+Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found: the
+statement asks for the owner's rows alone, and were that forgotten, PostgreSQL would show it no others.
 """
 
 from typing import Any
@@ -12,14 +13,15 @@ from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
 from app.failures import TaskNotFound
-from app.statements import Param, Statement, columns_of
+from app.statements import Param, Statement, as_owner, columns_of
 from app.tables import Task as TaskTable
 from app.tasks.structs import Task, TaskContent
 
 OWNER, TASK_ID, TITLE, DESCRIPTION = Param("owner"), Param("task_id"), Param("title"), Param("description")
 
 COLUMNS = columns_of(Task)
-THEIR_OWN = TaskTable.user_id == OWNER
+FOR_THEM = as_owner(OWNER)
+THEIR_OWN = FOR_THEM & (TaskTable.user_id == OWNER)
 THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
 
 
@@ -33,10 +35,11 @@ LIST = Statement(
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 CREATE = Statement(
     QueryString(
-        'INSERT INTO "tasks" ("user_id", "title", "description") VALUES ({}, {}, {}) RETURNING {}',
+        'INSERT INTO "tasks" ("user_id", "title", "description") SELECT {}, {}, {} WHERE {} RETURNING {}',
         OWNER,
         TITLE,
         DESCRIPTION,
+        FOR_THEM.querystring,
         COLUMNS,
     )
 )
