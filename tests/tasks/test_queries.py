@@ -17,7 +17,9 @@ STATEMENTS = {name: value for name, value in vars(queries).items() if isinstance
 ABOUT_TASKS = {name: each for name, each in STATEMENTS.items() if re.search(r"\btasks\b", each.sql)}
 
 WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d), true\)\) IS NOT NULL"
-OWNERS_ROWS = re.compile(rf'WHERE \(*{WALL} AND "tasks"\."user_id" = \$(\d)\)( AND "tasks"\."id" = \$\d\))?( (?!OR)|$)')
+OWNERS_ROWS = re.compile(
+    rf'WHERE \(*{WALL} AND "tasks"\."user_id" = \$(\d)\)( AND "tasks"\."id" = \$\d\))?( (?!OR )|$)'
+)
 OWNERS_INSERT = re.compile(
     rf'INSERT INTO "tasks" \("user_id", [^)]*\) SELECT \$(\d), \$\d, \$\d WHERE {WALL} RETURNING '
 )
