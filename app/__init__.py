@@ -10,6 +10,7 @@ A request meets the files in this order, and its answer goes back the same way:
     auth/middleware    Authorization header -> request.user
     auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the
                        database (auth/queries, auth/opaque)
+    limits             how many requests are left for the user, or for an address (addresses) where none is known
     bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
     tasks/controller   HTTP verb -> one query -> one envelope        (handlers: how Litestar calls it, and answers)

@@ -5,6 +5,8 @@
 
 from app.envelopes import Error, FieldError
 
+TOO_MANY = "Too many requests. Try again later."
+
 
 class Failure(Exception):
     """Something that a caller is told: a status, a stable code and a sentence."""

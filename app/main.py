@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from app import docs, embedded, health, settings
+from app import docs, embedded, health, limits, settings
 from app.accounts.access import AccessController
 from app.accounts.controller import AccountController
 from app.admin import admin
@@ -50,7 +50,8 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
     )
-    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, accounts=config.accounts)
+    limiter = limits.limiter(config.rate_limit)
+    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=config.accounts)
     ring = Ring(guarded, CORS(config.frontend_origins), config.log_key, config.trusted_proxies)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app

@@ -29,7 +29,8 @@ A success is `{"data": …}`, a failure `{"error": {"code", "message"}}`. `code`
 A path that is not here is 404. A method that is not here is 405, and `Allow` lists those that are. `HEAD` works
 wherever `GET` does. Paths may end in a slash.
 
-Every answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`."""
+Every answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`. Where there is a
+rate limit, `RateLimit` tells how much of it is left: for the user, or for your address where a token names none."""
 FAILURES: tuple[Failure, ...] = (
     known.NotJSON(),
     known.InvalidToken(),
@@ -41,6 +42,7 @@ FAILURES: tuple[Failure, ...] = (
     known.UnsupportedMediaType(),
     known.Invalid("title", "Title is required"),
     known.Invalid("id", "The id must be an integer in its plain spelling"),
+    known.TooManyRequests(42, known.TOO_MANY),
     known.TooManyRequests(900),
     known.HeadersTooLarge(),
     Failure(),
@@ -50,6 +52,8 @@ FAILURES: tuple[Failure, ...] = (
 OTHERS: tuple[Failure, ...] = (known.InvalidCredentials(),)
 CODES = {failure.status: failure.code for failure in FAILURES}
 ALWAYS = (408, 431, 500)  # they can happen to any request
+LIMITED = ("ratelimit-policy", "ratelimit")
+UNLIMITED = (*ALWAYS, 503)  # those that can happen to a request that is not counted
 IN_WORDS = {
     200: "Here it is.",
     201: "Created.",
@@ -64,6 +68,14 @@ HEADERS: dict[str, Any] = {
     "Location": {
         "description": "Where the task can be read from now on.",
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/tasks/42"]},
+    },
+    "RateLimit-Policy": {
+        "description": "The rate limit: `q` requests within `w` seconds. Not there where there is none.",
+        "schema": {"type": "string", "examples": ['"default";q=600;w=60']},
+    },
+    "RateLimit": {
+        "description": "`r` requests are left, and in `t` seconds there are more.",
+        "schema": {"type": "string", "examples": ['"default";r=599;t=62']},
     },
     "Retry-After": {
         "description": "In how many seconds to try again.",
@@ -158,7 +170,7 @@ def _failures() -> dict[str, Any]:
         body = {"schema": {"$ref": "#/components/schemas/ErrorBody"}, "examples": {}}
         fresh = {
             "description": IN_WORDS.get(failure.status, failure.message),
-            "headers": _headers(failure.headers()),
+            "headers": _headers([*failure.headers(), *(LIMITED if failure.status not in UNLIMITED else ())]),
             "content": {"application/json": body},
         }
         examples = responses.setdefault(failure.code, fresh)["content"]["application/json"]["examples"]
@@ -193,7 +205,9 @@ def _complete(operation: dict[str, Any]) -> None:
             responses[status] = {"$ref": f"#/components/responses/{response['description']}"}
         else:
             response["description"] = IN_WORDS[int(status)]
-            response["headers"] = _headers(["location"] if operation["operationId"] == "createTask" else [])
+            telling = [*(LIMITED if "429" in responses else ())]
+            telling += ["location"] if operation["operationId"] == "createTask" else []
+            response["headers"] = _headers(telling)
             if links := _links(response):
                 response["links"] = links
     operation["responses"] = dict(sorted(responses.items()))

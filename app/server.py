@@ -18,7 +18,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from app import embedded, logs, migrations
+from app import embedded, limits, logs, migrations
 from app.pool import TROUBLE
 from app.settings import ROOT, Settings
 from app.workers import Workers
@@ -129,7 +129,8 @@ def _run(config: uvicorn.Config, socket: Socket, *, reload: bool) -> None:
     if reload:
         ChangeReload(config, target=server.run, sockets=[socket]).run()
     elif config.workers > 1:
-        Workers(config, sockets=[socket]).run()
+        with limits.shared():
+            Workers(config, sockets=[socket]).run()
     else:
         signal.signal(signal.SIGHUP, server.handle_exit)  # the terminal is gone
         server.run(sockets=[socket])

@@ -15,7 +15,20 @@ import msgspec
 from dotenv import dotenv_values
 
 from app.issuers import Issuer, issuers
-from app.variables import choice, each_host, endpoint, host, networks, origins, refuse, seconds, switch, whole_number
+from app.variables import (
+    Rate,
+    choice,
+    each_host,
+    endpoint,
+    host,
+    networks,
+    origins,
+    rate,
+    refuse,
+    seconds,
+    switch,
+    whole_number,
+)
 
 ROOT = Path(__file__).absolute().parent.parent
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key as long as the hash's output, at least
@@ -24,6 +37,7 @@ URL_OPTIONS = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "target_session_attrs": ("primary", "read-write", "any"),  # libpq's others are replicas, and we write
 }
+RATE_LIMIT = Rate(600, 60)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("console", "json")
 
@@ -49,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int | None = None
     otel_endpoint: str | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    rate_limit: Rate | None = RATE_LIMIT
     log_level: str = "info"
     log_format: str = "json"
     data_dir: Path = ROOT / ".data"
@@ -99,6 +114,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         metrics_port=whole_number(given, "METRICS_PORT", 0, 1, 65535) if "METRICS_PORT" in given else None,
         otel_endpoint=_otel_endpoint(given),
         trusted_proxies=networks(given, "FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+        rate_limit=rate(given, "RATE_LIMIT", RATE_LIMIT),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),
         data_dir=data_dir,

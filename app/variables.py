@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 # What can be listened on: a name, an IPv4 or an IPv6 address.
@@ -11,6 +12,16 @@ HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
+RATE = re.compile(r"([0-9]{1,10})(?:/(second|minute|hour))?")
+SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+MAX_REQUESTS = 1_000_000_000
+
+
+class Rate(NamedTuple):
+    """So many requests within so many seconds."""
+
+    requests: int
+    seconds: int
 
 
 class ConfigurationError(Exception):
@@ -36,6 +47,18 @@ def seconds(given: Mapping[str, str], name: str, default: float) -> float:
     if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) and 0.01 <= float(text) <= 3600:
         return float(text)
     raise refuse(name, repr(text), "a number of seconds from 0.01 to 3600")
+
+
+def rate(given: Mapping[str, str], name: str, default: Rate) -> Rate | None:
+    """Return how many requests within which time, a minute if none is said; of 0, None. Raises ConfigurationError."""
+    text = given.get(name)
+    if text is None:
+        return default
+    if (match := RATE.fullmatch(text)) and int(match[1]) <= MAX_REQUESTS:
+        return Rate(int(match[1]), SECONDS[match[2] or "minute"]) if int(match[1]) else None
+    raise refuse(
+        name, repr(text), "a number of requests per second, minute or hour, like 600/minute, or 0 for no limit"
+    )
 
 
 def choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -36,6 +36,7 @@ os.environ.update(
     DATABASE_POOL_MIN="1",
     DATABASE_POOL_MAX="10",
     DATABASE_TIMEOUT="5",
+    RATE_LIMIT="0",
 )
 
 from app import embedded, migrations, settings  # noqa: E402

@@ -52,6 +52,8 @@ FLOORS = {
     "app.openapi": 4,
     "app.handlers": 3,
     "app.database": 3,
+    "app.limits": 2,
+    "app.addresses": 0,
     "app.edge.framing": 3,
     "app.edge.headers": 1,
     "app.edge.served": 2,

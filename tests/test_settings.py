@@ -13,7 +13,7 @@ import pytest
 
 from app import settings
 from app.settings import Settings, load
-from app.variables import ConfigurationError
+from app.variables import ConfigurationError, Rate
 
 SECRET = "0123456789abcdef0123456789abcdef"
 URL = "postgresql://ada:pa55word@db.example.com:5432/tasks?sslmode=require"
@@ -60,6 +60,7 @@ class TestDefaults:
             "metrics_port": None,
             "otel_endpoint": None,
             "trusted_proxies": ("127.0.0.1", "::1"),
+            "rate_limit": Rate(600, 60),
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
             "data_dir": data_dir,
@@ -76,6 +77,7 @@ class TestDefaults:
             "HOST",
             "PORT",
             "WORKERS",
+            "RATE_LIMIT",
             "LOG_LEVEL",
             "LOG_FORMAT",
         ]
@@ -136,6 +138,28 @@ class TestNumbers:
     ) -> None:
         for text in (*outside, "five", "-5", "+5", "5 5", "1_0", "\u0665", "5\n6", "0x5", "'5'"):
             assert refusal(**{name: text}) == f"{name} is {text!r}, but must be {allowed}."
+
+    @pytest.mark.parametrize(
+        ("text", "rate"),
+        [
+            ("600/minute", Rate(600, 60)),
+            ("10/second", Rate(10, 1)),
+            ("1000/hour", Rate(1000, 3600)),
+            ("600", Rate(600, 60)),
+            ("1000000000", Rate(1_000_000_000, 60)),
+            ("0", None),
+            ("0/second", None),
+        ],
+    )
+    def test_a_rate_is_taken(self, text: str, rate: Rate | None) -> None:
+        assert chosen(RATE_LIMIT=text).rate_limit == rate
+
+    @pytest.mark.parametrize(
+        "text", ["-1", "1000000001", "9" * 5000, "10/day", "10 / minute", "10/", "/minute", "1.5/second", "ten", "off"]
+    )
+    def test_what_is_no_rate_is_refused(self, refusal: Callable[..., str], text: str) -> None:
+        allowed = "a number of requests per second, minute or hour, like 600/minute, or 0 for no limit"
+        assert refusal(RATE_LIMIT=text) == f"RATE_LIMIT is {text!r}, but must be {allowed}."
 
     def test_a_pool_of_fewer_than_the_default_minimum_needs_no_minimum_said(self) -> None:
         assert (chosen(DATABASE_POOL_MAX="1").pool_min, chosen(DATABASE_POOL_MAX="1").pool_max) == (1, 1)

@@ -53,7 +53,7 @@ class AccessController(Controller):
         guards=[check_body],
         operation_id="listSessions",
         summary="Where am I logged in?",
-        responses=failures(401, 413, 415, 503),
+        responses=failures(401, 413, 415, 429, 503),
     )
     async def sessions(self, user: CurrentUser) -> SessionListData:
         """The last used first."""
@@ -64,7 +64,7 @@ class AccessController(Controller):
         guards=[check_session_id, check_body],
         operation_id="endSession",
         summary="Log out somewhere else",
-        responses=failures(401, 403, 404, 413, 415, 503),
+        responses=failures(401, 403, 404, 413, 415, 429, 503),
     )
     async def end_session(self, user: CurrentUser, state: State, session_id: FromPath[str]) -> None:
         """Ends one login."""
@@ -76,7 +76,7 @@ class AccessController(Controller):
         guards=[check_body_headers],
         operation_id="createToken",
         summary="Make a personal access token",
-        responses=failures(400, 401, 403, 413, 415, 422, 503),
+        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
     async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
         """For a script. It is a bearer token wherever a JWT is, and is shown this once."""
@@ -87,7 +87,7 @@ class AccessController(Controller):
         guards=[check_body],
         operation_id="listTokens",
         summary="List my personal access tokens",
-        responses=failures(401, 413, 415, 503),
+        responses=failures(401, 413, 415, 429, 503),
     )
     async def list_tokens(self, user: CurrentUser) -> PersonalTokenListData:
         """The newest first. The tokens themselves are kept nowhere."""
@@ -98,7 +98,7 @@ class AccessController(Controller):
         guards=[check_token_id, check_body],
         operation_id="deleteToken",
         summary="Revoke a personal access token",
-        responses=failures(401, 403, 404, 413, 415, 503),
+        responses=failures(401, 403, 404, 413, 415, 429, 503),
     )
     async def delete_token(self, user: CurrentUser, token_id: FromPath[str]) -> None:
         """It is refused from now on."""

@@ -24,7 +24,7 @@ from app.accounts.structs import (
 )
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
-from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, TooManyRequests, UserNotFound
+from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, UserNotFound
 from app.handlers import delete, get, patch, post
 from app.openapi import failures
 
@@ -51,7 +51,7 @@ class AccountController(Controller):
         guards=[check_body_headers],
         operation_id="signUp",
         summary="Sign up",
-        responses=failures(400, 409, 413, 415, 422, 503),
+        responses=failures(400, 409, 413, 415, 422, 429, 503),
     )
     async def sign_up(self, request: Request[Any, Any, Any], state: State, data: JSONBody[SignUp]) -> LoginData:
         """Make an account, and log in to it."""
@@ -65,7 +65,7 @@ class AccountController(Controller):
         guards=[check_body_headers],
         operation_id="logIn",
         summary="Log in",
-        responses=failures(400, 413, 415, 422, 503, InvalidCredentials, TooManyRequests),
+        responses=failures(400, 413, 415, 422, 429, 503, InvalidCredentials),
     )
     async def log_in(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Credentials]) -> LoginData:
         """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not."""
@@ -78,7 +78,7 @@ class AccountController(Controller):
         guards=[check_body_headers],
         operation_id="refresh",
         summary="Get the next pair of tokens",
-        responses=failures(400, 401, 413, 415, 422, 503),
+        responses=failures(400, 401, 413, 415, 422, 429, 503),
     )
     async def refresh(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Refresh]) -> LoginData:
         """Spends the refresh token. One that was spent before is somebody's copy: the login ends for both."""
@@ -96,7 +96,7 @@ class AccountController(Controller):
         operation_id="logOut",
         summary="Log out",
         security=[{"bearer": []}],
-        responses=failures(401, 403, 413, 415, 503),
+        responses=failures(401, 403, 413, 415, 429, 503),
     )
     async def log_out(self, user: CurrentUser, state: State) -> None:
         """Ends the login that the token comes from, and its refresh token with it."""
@@ -112,7 +112,7 @@ class AccountController(Controller):
         operation_id="logOutEverywhere",
         summary="Log out everywhere",
         security=[{"bearer": []}],
-        responses=failures(401, 403, 413, 415, 503),
+        responses=failures(401, 403, 413, 415, 429, 503),
     )
     async def log_out_everywhere(self, user: CurrentUser, state: State) -> None:
         """Ends every login. Personal access tokens stay."""
@@ -125,7 +125,7 @@ class AccountController(Controller):
         operation_id="getMe",
         summary="Who am I?",
         security=[{"bearer": []}],
-        responses=failures(401, 413, 415, 503),
+        responses=failures(401, 413, 415, 429, 503),
     )
     async def me(self, user: CurrentUser) -> ProfileData:
         """Of a user whom the database has not seen yet, what the token says."""
@@ -138,7 +138,7 @@ class AccountController(Controller):
         operation_id="changeMe",
         summary="Change my name",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 404, 413, 415, 422, 503),
+        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
     )
     async def change(self, user: CurrentUser, data: JSONBody[ProfileChanges]) -> ProfileData:
         """The tokens that are about go on saying the old one."""
@@ -154,7 +154,7 @@ class AccountController(Controller):
         operation_id="changePassword",
         summary="Change my password",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 413, 415, 422, 503, TooManyRequests),
+        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
     async def change_password(
         self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[PasswordChange]
@@ -172,7 +172,7 @@ class AccountController(Controller):
         operation_id="deleteMe",
         summary="Delete my account",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 413, 415, 422, 503, TooManyRequests),
+        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
     async def leave(
         self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[Farewell]

@@ -6,7 +6,6 @@ then nothing has failed. A second limit, by the address on the network, makes it
 """
 
 import asyncio
-import ipaddress
 import math
 from datetime import datetime
 from itertools import chain, repeat
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from piccolo.querystring import QueryString
 
+from app.addresses import address_key
 from app.database import database
 from app.failures import TooManyRequests
 from app.statements import Param, Statement
@@ -175,17 +175,6 @@ async def take_back(attempt: Attempt) -> None:
     """The password was not looked at, so this was no attempt."""
     for each in attempt:
         await _take_back(each)
-
-
-def address_key(address: str | None) -> str:
-    """Return what the limit of a network address is kept under; of IPv6 a network is one (RFC 6177, section 2)."""
-    try:
-        found = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "ip:unknown"
-    if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False)
-    return f"ip:{found}"
 
 
 async def _count(key: str, limit: int) -> Counted | None:

@@ -3,6 +3,9 @@
 It stands before the router, so that a stranger learns nothing about routes, methods, ids or bodies. What it
 guards is decided on the path as the router will see it. A handler that takes `CurrentUser` without having
 been guarded answers 401 too: forgetting is safe.
+
+Requests are counted here, because here it turns out for whom: for the user, or where nobody is known, for the
+address. So a stranger can spend what strangers at that address have, and nothing of a user's.
 """
 
 import re
@@ -10,16 +13,19 @@ from typing import Any, TypeAlias
 
 from litestar import Request
 from litestar.di import NamedDependency
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
+from app.addresses import address_key
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
 from app.edge.headers import Singles, singles
-from app.failures import InvalidToken, ReadOnlyToken, Unauthorized
+from app.failures import TOO_MANY, InvalidToken, ReadOnlyToken, TooManyRequests, Unauthorized
+from app.limits import Limiter
 
 TASKS = r"/api/tasks"
-ACCOUNTS = r"/api/auth(?!/(?:signup|login|refresh)\Z)"  # which are for those who have no token yet
+DOORS = r"/api/auth/(?:signup|login|refresh)\Z"  # which are for those who have no token yet
+ACCOUNTS = rf"(?!{DOORS})/api/auth"
 BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -29,22 +35,45 @@ CurrentUser: TypeAlias = NamedDependency[User]
 class JWTAuthMiddleware:
     """Put the User that the bearer token names on the scope, where `request.user` finds it."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, accounts: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, limiter: Limiter | None = None, *, accounts: bool
+    ) -> None:
         """Guard `app`, and the accounts in it where it has them."""
         self.app = app
         self.authenticator = authenticator
+        self._limiter = limiter
+        self._doors = re.compile(DOORS if accounts else r"(?!)")
         self._guarded = re.compile(rf"(?:{TASKS}|{ACCOUNTS})(?:/|\Z)" if accounts else rf"{TASKS}(?:/|\Z)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a known caller through. Raises Unauthorized for a stranger, ReadOnlyToken for one who may only look."""
+        """Let a known caller through.
+
+        Raises Unauthorized for a stranger, TooManyRequests, and ReadOnlyToken for one who may only look.
+        """
         if scope["type"] == "http":
             scope["path"] = normalize_path(scope["path"])
-        if scope["type"] == "http" and self._guarded.match(scope["path"]):
-            user = await self.authenticator.user(_bearer_token(singles(scope)))
-            scope["user"] = user
-            if not user.may_write and scope["method"] in CHANGES:
-                raise ReadOnlyToken
+            if self._guarded.match(scope["path"]):
+                try:
+                    user = await self.authenticator.user(_bearer_token(singles(scope)))
+                except Unauthorized:
+                    self._count(scope, _address(scope))
+                    raise
+                scope["user"] = user
+                self._count(scope, f"user:{user.id}")  # unlike any address's
+                if not user.may_write and scope["method"] in CHANGES:
+                    raise ReadOnlyToken
+            elif self._doors.match(scope["path"]):
+                self._count(scope, _address(scope))
         await self.app(scope, receive, send)
+
+    def _count(self, scope: Any, name: str) -> None:
+        """Count a request, and have its answer tell. Raises TooManyRequests."""
+        if self._limiter is None:
+            return
+        headers, wait = self._limiter.take(name)
+        scope["answer_headers"] += headers
+        if wait:
+            raise TooManyRequests(wait, TOO_MANY)
 
 
 def current_user(request: Request[User | None, Any, Any]) -> User:
@@ -52,6 +81,11 @@ def current_user(request: Request[User | None, Any, Any]) -> User:
     if (user := request.scope.get("user")) is None:
         raise Unauthorized
     return user
+
+
+def _address(scope: HTTPScope) -> str:
+    client = scope.get("client")
+    return address_key(client[0] if client else None)
 
 
 def _bearer_token(sent: Singles) -> bytes:

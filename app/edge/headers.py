@@ -14,7 +14,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 Singles = Mapping[bytes, bytes | None]
 
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-EXPOSED = b"Allow, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = b"Allow, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 # What each answer carries, besides its request id. `Vary`, because who may read it hangs on who asks.
 COMMON: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 NO_STORE = (b"cache-control", b"no-store")

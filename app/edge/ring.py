@@ -47,7 +47,9 @@ class Ring:
         is_admin = f"{scope['path']}/".startswith("/admin/")
         # The admin is another house, with cookies: no other origin's page reads it.
         cors = self.cors.headers(sent) if b"origin" in sent and not is_admin else []
-        answer = _Answer(send, [(b"x-request-id", identifier), *COMMON, *cors], method)
+        headers: RawHeaders = [(b"x-request-id", identifier), *COMMON, *cors]
+        scope["answer_headers"] = headers  # type: ignore[typeddict-unknown-key] # for what is known further in
+        answer = _Answer(send, headers, method)
         # A copy, where it is asked as another: the server still has to know that it was HEAD.
         inner: Any = {**scope, "method": ASKED_INSTEAD[method]} if method in ASKED_INSTEAD else scope
         try:

@@ -44,7 +44,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="listTasks",
         summary="List my tasks",
-        responses=failures(401, 413, 415, 503),
+        responses=failures(401, 413, 415, 429, 503),
     )
     async def list(self, user: CurrentUser) -> TaskListData:
         """All of them, newest first; of two created at the same moment, the one with the higher id first."""
@@ -55,7 +55,7 @@ class TaskController(Controller):
         guards=[check_body_headers],
         operation_id="createTask",
         summary="Create a task",
-        responses=failures(400, 401, 403, 413, 415, 422, 503),
+        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
     async def create(self, user: CurrentUser, data: JSONBody[TaskContent]) -> Response[TaskData]:
         """The answer's `Location` is where the task can be read from then on."""
@@ -67,7 +67,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="getTask",
         summary="Read a task",
-        responses=failures(401, 404, 413, 415, 422, 503),
+        responses=failures(401, 404, 413, 415, 422, 429, 503),
     )
     async def read(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
         """Somebody else's task is not found, as one that never was."""
@@ -78,7 +78,7 @@ class TaskController(Controller):
         guards=[check_body_headers],
         operation_id="replaceTask",
         summary="Replace a task's title and description",
-        responses=failures(400, 401, 403, 404, 413, 415, 422, 503),
+        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
     )
     async def replace(self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]) -> TaskData:
         """An absent description becomes null. Whether the task is completed stays as it is."""
@@ -89,7 +89,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="deleteTask",
         summary="Delete a task",
-        responses=failures(401, 403, 404, 413, 415, 422, 503),
+        responses=failures(401, 403, 404, 413, 415, 422, 429, 503),
     )
     async def remove(self, user: CurrentUser, task_id: FromPath[int]) -> None:
         """For good."""
@@ -100,7 +100,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="flipTask",
         summary="Toggle a task's completed",
-        responses=failures(401, 403, 404, 413, 415, 422, 503),
+        responses=failures(401, 403, 404, 413, 415, 422, 429, 503),
     )
     async def flip(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
         """Takes no body. Two of these at once are two flips."""

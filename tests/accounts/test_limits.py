@@ -7,7 +7,6 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from app.accounts import limits
 from tests.accounts.people import (
     ADA,
     NOT_SENT,
@@ -259,24 +258,6 @@ class TestAnAddress:
             answer = await attempt(there, password="not hers", headers={"x-forwarded-for": forged})
         assert answer.status_code == 401
         assert [row[0] for row in await sql.fetch(KEYS)] == ["ada@example.com", f"ip:{ELSEWHERE}"]
-
-    @pytest.mark.parametrize(
-        ("address", "key"),
-        [
-            ("203.0.113.9", "ip:203.0.113.9"),
-            ("::ffff:203.0.113.9", "ip:203.0.113.9"),
-            ("2001:db8:1:2:3:4:5:6", "ip:2001:db8:1:2::/64"),
-            ("2001:DB8:1:2::", "ip:2001:db8:1:2::/64"),
-            ("fe80::1%eth0", "ip:fe80::/64"),
-            ("::1", "ip:::/64"),
-            ("", "ip:unknown"),
-            (None, "ip:unknown"),
-            ("testclient", "ip:unknown"),
-            ("ada@example.com", "ip:unknown"),
-        ],
-    )
-    def test_a_network_of_ipv6_is_one_address(self, address: str | None, key: str) -> None:
-        assert limits.address_key(address) == key
 
 
 class TestCutShort:

@@ -11,7 +11,7 @@ from app.edge.headers import CORS
 from app.edge.ring import Ring
 from tests.conftest import ORIGIN, SECRET, visitor
 
-EXPOSED = "Allow, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = "Allow, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 CORS_HEADERS = {
     "access-control-allow-origin": ORIGIN,
     "access-control-allow-credentials": "true",

@@ -1,0 +1,14 @@
+"""Who is one on the network? What limits are kept under where no user is known."""
+
+import ipaddress
+
+
+def address_key(address: str | None) -> str:
+    """Return the name that an address is counted by; of IPv6 a network is one (RFC 6177, section 2)."""
+    try:
+        found = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "ip:unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False)
+    return f"ip:{found}"

@@ -1,0 +1,71 @@
+"""The rate limit over two workers: they count together, exactly, whoever of them dies."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.conftest import token
+
+CLIENTS = 50
+ADA = {"authorization": f"Bearer {token('ada')}"}
+BOB = {"authorization": f"Bearer {token('bob')}"}
+
+
+async def asked(url: str, times: int, headers: dict[str, str] | None = None) -> Counter[int]:
+    """What so many requests are answered, sent by 50 clients at once; each has a connection of its own, or several."""
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=0)
+    statuses: Counter[int] = Counter()
+
+    async def client() -> None:
+        async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=30) as it:
+            for _ in range(times // CLIENTS):
+                statuses[(await it.get("/api/tasks")).status_code] += 1
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return statuses
+
+
+def files() -> set[Path]:
+    return {*Path(tempfile.gettempdir()).glob("tasks-limits-*")}
+
+
+async def test_two_workers_let_exactly_so_many_through(serve: Callable[..., Any], clean: None) -> None:
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "200/minute"}, workers=2)
+    began = time.monotonic()
+
+    assert await asked(service.url, 500, ADA) == {200: 200, 429: 300}
+    assert await asked(service.url, 500) == {401: 200, 429: 300}
+    assert await asked(service.url, 100, BOB) == {200: 100}
+    assert time.monotonic() - began < 55
+
+
+async def test_workers_that_die_and_are_rolled_leave_the_count_as_it_was(
+    serve: Callable[..., Any], clean: None
+) -> None:
+    before = files()
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "100/hour"}, workers=2)
+    assert await asked(service.url, 50, ADA) == {200: 50}
+
+    first = service.pids()
+    os.kill(first[-1], signal.SIGKILL)
+    service.process.send_signal(signal.SIGHUP)
+    while len(set(service.pids()) - set(first)) < 2:  # noqa: ASYNC110 # it tells nobody
+        await asyncio.sleep(0.05)
+    await asyncio.to_thread(service.wait, "/health/ready")
+    assert await asked(service.url, 150, ADA) == {200: 50, 429: 100}
+
+    assert service.stop() == 0
+    assert files() == before
+
+
+async def test_one_worker_counts_too(serve: Callable[..., Any], clean: None) -> None:
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "100"})
+    assert await asked(service.url, 200, ADA) == {200: 100, 429: 100}

@@ -1,0 +1,276 @@
+"""Who may ask how often: users for themselves, strangers by their address, over all workers together."""
+
+import fcntl
+import itertools
+import os
+import re
+import resource
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from litestar import Litestar
+
+from app import limits, settings
+from app.limits import Limiter
+from app.main import create_app
+from app.variables import Rate
+from tests.conftest import ORIGIN, token
+
+ELSEWHERE = "203.0.113.9"
+KEYS = 200_000
+
+
+def told(answer: httpx.Response) -> tuple[str, int, int]:
+    """The policy, how much is left, and in how many seconds there is more."""
+    found = re.fullmatch(r'"default";r=(\d+);t=(\d+)', answer.headers["ratelimit"])
+    assert found, answer.headers
+    return answer.headers["ratelimit-policy"], int(found[1]), int(found[2])
+
+
+@pytest.fixture
+def limited(running: Litestar, clean: None) -> Callable[..., Litestar]:
+    """A function that makes a service with a limit."""
+
+    def make(requests: int = 3, seconds: int = 60, **other: Any) -> Litestar:
+        rate = Rate(requests, seconds)
+        return create_app(msgspec.structs.replace(settings.current(), rate_limit=rate, **other))
+
+    return make
+
+
+def somebody(app: Litestar, user_id: str | None = None, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """Somebody at an address, with a token if a user."""
+    headers = {"authorization": f"Bearer {token(user_id)}"} if user_id else {}
+    transport = httpx.ASGITransport(app, client=(address, 50000))
+    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+
+
+async def statuses(client: httpx.AsyncClient, times: int, path: str = "/api/tasks", **more: Any) -> list[int]:
+    return [(await client.get(path, **more)).status_code for _ in range(times)]
+
+
+class TestAUser:
+    async def test_every_answer_tells_what_is_left_and_one_too_many_is_429(
+        self, limited: Callable[..., Litestar]
+    ) -> None:
+        async with somebody(limited(), "ada") as ada:
+            for left, ask in ((2, ada.get("/api/tasks")), (1, ada.get("/api/tasks/7")), (0, ada.post("/api/tasks"))):
+                answer = await ask
+                policy, r, t = told(answer)
+                assert (policy, r) == ('"default";q=3;w=60', left)
+                assert 59 <= t <= 63
+                assert "retry-after" not in answer.headers
+
+            answer = await ada.get("/api/tasks", headers={"origin": ORIGIN})
+            _, r, t = told(answer)
+            message = "Too many requests. Try again later."
+            assert answer.status_code == 429
+            assert answer.json() == {"error": {"code": "RATE_LIMIT_EXCEEDED", "message": message, "retryAfter": t}}
+            assert (answer.headers["retry-after"], r) == (f"{t}", 0)
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            assert {"RateLimit", "RateLimit-Policy"} <= {
+                *answer.headers["access-control-expose-headers"].split(", "),
+            }
+
+    async def test_others_are_not_limited_with_one(self, limited: Callable[..., Litestar]) -> None:
+        app = limited()
+        async with somebody(app, "ada") as ada, somebody(app, "bob") as bob:
+            assert await statuses(ada, 4) == [200] * 3 + [429]
+            assert await statuses(bob, 4) == [200] * 3 + [429]
+
+    async def test_one_is_the_same_with_every_token_and_from_everywhere(self, limited: Callable[..., Litestar]) -> None:
+        app = limited()
+        async with somebody(app, "ada") as here, somebody(app, "ada", ELSEWHERE) as there:
+            assert await statuses(here, 2) == [200] * 2
+            there.headers["authorization"] = f"Bearer {token('ada', name='Ada')}"
+            assert await statuses(there, 2) == [200, 429]
+
+    async def test_what_is_429_comes_before_all_but_401(self, limited: Callable[..., Litestar]) -> None:
+        async with somebody(limited(1), "ada") as ada:
+            await ada.get("/api/tasks")
+            for method, path in (("GET", "/api/tasks/abc"), ("DELETE", "/api/tasks"), ("PUT", "/api/tasks/1")):
+                assert (await ada.request(method, path, content=b"{")).status_code == 429
+            ada.headers["authorization"] = "Bearer x"
+            assert (await ada.get("/api/tasks")).status_code == 401
+
+    async def test_an_id_that_looks_like_an_address_is_none(self, limited: Callable[..., Litestar]) -> None:
+        app = limited()
+        async with somebody(app, "ip:127.0.0.1") as odd, somebody(app) as stranger:
+            assert await statuses(odd, 4) == [200] * 3 + [429]
+            assert await statuses(stranger, 4) == [401] * 3 + [429]
+
+    async def test_where_there_is_no_limit_nothing_is_told_of_one(self, ada: httpx.AsyncClient) -> None:
+        answer = await ada.get("/api/tasks")
+        assert "ratelimit" not in answer.headers
+        assert "ratelimit-policy" not in answer.headers
+
+    async def test_head_is_told_as_get_is(self, limited: Callable[..., Litestar]) -> None:
+        async with somebody(limited(), "ada") as ada:
+            assert told(await ada.head("/api/tasks"))[1] == 2
+
+
+class TestAStranger:
+    async def test_401_is_counted_for_the_address(self, limited: Callable[..., Litestar]) -> None:
+        app = limited()
+        async with somebody(app) as here, somebody(app, address=ELSEWHERE) as there:
+            first = await here.get("/api/tasks")
+            assert (first.status_code, told(first)[1]) == (401, 2)
+            assert await statuses(here, 3) == [401] * 2 + [429]
+            assert (await there.get("/api/tasks", headers={"authorization": "Bearer x"})).status_code == 401
+
+    async def test_a_flood_of_them_locks_no_user_out_not_even_at_that_address(
+        self, limited: Callable[..., Litestar]
+    ) -> None:
+        app = limited()
+        async with somebody(app) as stranger, somebody(app, "ada") as ada:
+            assert await statuses(stranger, 50) == [401] * 3 + [429] * 47
+            assert await statuses(ada, 3) == [200] * 3
+
+    async def test_signing_up_and_logging_in_are_counted_for_it_too(self, limited: Callable[..., Litestar]) -> None:
+        async with somebody(limited()) as stranger:
+            for path in ("signup", "login/", "refresh"):
+                assert (await stranger.post(f"/api/auth/{path}", json={})).status_code == 422
+            for path in ("signup", "login/", "refresh"):
+                assert (await stranger.post(f"/api/auth/{path}", json={})).status_code == 429
+
+    async def test_where_there_are_no_accounts_those_doors_are_paths_like_any_other(
+        self, limited: Callable[..., Litestar]
+    ) -> None:
+        async with somebody(limited(accounts=False)) as stranger:
+            answers = [await stranger.post("/api/auth/login", json={}) for _ in range(5)]
+        assert {answer.status_code for answer in answers} == {404}
+
+    async def test_what_is_free_stays_so(self, limited: Callable[..., Litestar]) -> None:
+        wish = {"origin": ORIGIN, "access-control-request-method": "GET"}
+        async with somebody(limited(1)) as stranger:
+            assert await statuses(stranger, 2) == [401, 429]
+            for path in ("/", "/health/live", "/health/ready", "/api/health", "/docs", "/openapi.json"):
+                answer = await stranger.get(path)
+                assert (answer.status_code, "ratelimit" in answer.headers) == (200, False), path
+            assert (await stranger.options("/api/tasks", headers=wish)).status_code == 204
+            assert (await stranger.get("/nowhere")).status_code == 404
+
+    @pytest.mark.parametrize(
+        ("address", "forwarded"),
+        [
+            ("127.0.0.1", ["198.51.100.1", "198.51.100.2"]),  # a proxy that is trusted
+            ("127.0.0.1", ["2001:db8:0:1::1", "2001:db8:0:2::1"]),
+        ],
+    )
+    async def test_a_trusted_proxy_tells_the_address(
+        self, limited: Callable[..., Litestar], address: str, forwarded: list[str]
+    ) -> None:
+        async with somebody(limited(1), address=address) as proxy:
+            for each in forwarded:
+                assert await statuses(proxy, 2, headers={"x-forwarded-for": each}) == [401, 429]
+
+    async def test_nobody_else_does(self, limited: Callable[..., Litestar]) -> None:
+        async with somebody(limited(1), address=ELSEWHERE) as liar:
+            sent = [await statuses(liar, 1, headers={"x-forwarded-for": f"198.51.100.{n}"}) for n in range(3)]
+        assert sent == [[401], [429], [429]]
+
+    async def test_a_network_of_ipv6_is_one_address(self, limited: Callable[..., Litestar]) -> None:
+        app = limited(1)
+        for last, expected in (("1:2:3:4", 401), ("ffff::", 429)):
+            async with somebody(app, address=f"2001:db8:0:0:{last}".replace("ffff::", "ffff:0:0:0")) as client:
+                assert await statuses(client, 1) == [expected]
+
+
+@pytest.fixture
+def together() -> Iterator[Callable[[Rate], Limiter]]:
+    """A function that makes limiters which count together, as those of several workers do."""
+    with limits.shared():
+        path = os.environ[limits.SHARED]
+        yield lambda rate: Limiter(rate, path)
+    assert limits.SHARED not in os.environ
+
+
+class TestTheWindow:
+    def test_within_any_time_as_long_as_it_no_more_are_let_through_and_little_later_as_many_again(self) -> None:
+        limiter = Limiter(Rate(10, 1))
+        began, let = time.monotonic(), []
+        while (now := time.monotonic()) < began + 3.3:
+            if not limiter.take("ada")[1]:
+                let.append(now)
+            time.sleep(0.001)
+        assert max(sum(start <= each < start + 0.999 for each in let) for start in let) == 10
+        assert len(let) == 40
+
+    def test_who_comes_at_its_edges_gets_no_more(self) -> None:
+        limiter = Limiter(Rate(100, 1))
+        limiter.take("ada")
+        time.sleep(0.9)
+        assert sum(not limiter.take("ada")[1] for _ in range(120)) == 99
+        time.sleep(0.2)
+        assert sum(not limiter.take("ada")[1] for _ in range(120)) == 1
+
+    def test_whoever_waits_as_told_is_let_through(self) -> None:
+        limiter = Limiter(Rate(3, 1))
+        waits = [limiter.take("ada")[1] for _ in range(4)]
+        assert waits[:3] == [0, 0, 0]
+        assert waits[3] in (1, 2)
+        time.sleep(waits[3])
+        assert limiter.take("ada")[1] == 0
+
+    def test_the_largest_limit_counts_too(self) -> None:
+        headers, wait = Limiter(Rate(1_000_000_000, 3600)).take("ada")
+        assert (headers[0][1], wait) == (b'"default";q=1000000000;w=3600', 0)
+        assert headers[1][1].startswith(b'"default";r=999999999;t=')
+
+
+class TestTheMemory:
+    def test_it_stays_as_it_is_whoever_asks_and_who_has_spent_all_is_not_forgotten_for_it(self) -> None:
+        limiter = Limiter(Rate(20, 3600))
+        assert [limiter.take("ada")[1] > 0 for _ in range(21)] == [False] * 20 + [True]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for number in range(KEYS):
+            limiter.take(f"ip:{number}")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024  # KB
+        assert limiter.take("ada")[1] > 0
+
+    def test_several_count_together(self, together: Callable[[Rate], Limiter]) -> None:
+        one, two = together(Rate(5, 60)), together(Rate(5, 60))
+        waits = [limiter.take("ada")[1] for limiter in itertools.islice(itertools.cycle((one, two)), 8)]
+        assert [wait > 0 for wait in waits] == [False] * 5 + [True] * 3
+
+    def test_who_comes_later_counts_on_even_if_the_file_was_tidied_away(
+        self, together: Callable[[Rate], Limiter]
+    ) -> None:
+        first = together(Rate(1, 60))
+        assert first.take("ada")[1] == 0
+        for each in Path(tempfile.gettempdir()).glob("tasks-limits-*/counts"):
+            if each.samefile(os.environ[limits.SHARED]):
+                shutil.rmtree(each.parent)
+        assert together(Rate(1, 60)).take("ada")[1] > 0
+
+    def test_of_many_at_once_none_goes_uncounted(self, together: Callable[[Rate], Limiter]) -> None:
+        let: list[int] = []
+
+        def ask(limiter: Limiter) -> None:
+            let.append(sum(not limiter.take("ada")[1] for _ in range(2000)))
+
+        threads = [threading.Thread(target=ask, args=(together(Rate(5000, 3600)),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(let) == 5000
+
+    def test_one_that_is_stopped_while_it_counts_does_not_stop_the_others(
+        self, together: Callable[[Rate], Limiter]
+    ) -> None:
+        limiter = together(Rate(5, 60))
+        with Path(os.environ[limits.SHARED]).open() as stopped:
+            fcntl.flock(stopped, fcntl.LOCK_EX)
+            began = time.monotonic()
+            assert limiter.take("ada")[1] == 0
+            assert time.monotonic() - began < 0.05
+        assert limiter.take("ada")[1] == 0
