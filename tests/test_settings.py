@@ -548,6 +548,7 @@ class TestDotenv:
             "metrics_port": None,
             "otel_endpoint": None,
             "trusted_proxies": ["127.0.0.1", "::1"],
+            "rate_limit": [600, 60],
             "log_level": "info",
             "log_format": "console",
             "data_dir": str(copy.root / ".data"),

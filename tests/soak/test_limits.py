@@ -25,7 +25,7 @@ def resident(pid: int) -> int:
 
 
 async def test_rate_limit_per_user(serve: Callable[..., Any], clean: None, figure: Figure) -> None:
-    service = await asyncio.to_thread(serve, {"RATE_LIMIT": f"{LIMIT}/minute", "LOG_LEVEL": "warning"}, workers=2)
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": f"{LIMIT}/minute"}, workers=2)
     let: list[tuple[float, float]] = []  # when each was sent, and answered
     sent = 0
     never = httpx.Limits(max_keepalive_connections=0)
@@ -59,7 +59,7 @@ async def test_rate_limit_per_user(serve: Callable[..., Any], clean: None, figur
 
 async def test_rate_limit_memory(serve: Callable[..., Any], clean: None, figure: Figure) -> None:
     """Strangers of 200,000 networks, as a proxy tells them."""
-    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "5/hour", "LOG_LEVEL": "warning"}, workers=2)
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "5/hour"}, workers=2)
     workers = service.pids()[-2:]
     async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
         spent = [(await client.get("/api/tasks", headers=MINE)).status_code for _ in range(6)]
