@@ -5,8 +5,6 @@
 
 from app.envelopes import Error, FieldError
 
-TOO_MANY = "Too many requests. Try again later."
-
 
 class Failure(Exception):
     """Something that a caller is told: a status, a stable code and a sentence."""
@@ -205,7 +203,7 @@ class TooManyRequests(Failure):
     status = 429
     code = "RATE_LIMIT_EXCEEDED"
 
-    def __init__(self, seconds: int, message: str = "Too many failed logins. Try again later.") -> None:
+    def __init__(self, seconds: int, message: str = "Too many requests. Try again later.") -> None:
         """Take how long to wait, and a sentence about what was too much."""
         super().__init__()
         self.seconds = max(seconds, 1)

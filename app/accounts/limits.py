@@ -20,6 +20,7 @@ from app.statements import Param, Statement
 
 FAILURES_PER_EMAIL = 5
 FAILURES_PER_ADDRESS = 100
+TOO_MANY = "Too many failed logins. Try again later."
 WINDOW = "interval '15 minutes'"
 LOCK = "interval '15 minutes'"
 SECONDS_TO_DECIDE = 10.0  # An attempt that is undecided for longer never will be: its process has died.
@@ -146,7 +147,7 @@ async def begin(email: str, address: str | None) -> Attempt:
     """Count an attempt. Raises TooManyRequests where the email or the address on the network is locked."""
     by_address = await _count(address_key(address), FAILURES_PER_ADDRESS)
     if by_address is None:
-        raise TooManyRequests(1)  # so many at once that nobody can tell yet whether they fail
+        raise TooManyRequests(1, TOO_MANY)  # so many at once that nobody can tell yet whether they fail
     pauses = chain(PAUSES, repeat(PAUSES[-1]))
     try:
         while not (by_email := await _count(email, FAILURES_PER_EMAIL)):  # noqa: ASYNC110 # others may decide it
@@ -184,7 +185,7 @@ async def _count(key: str, limit: int) -> Counted | None:
     rows = await database.fetch(LOOK, key=key)
     locked, age = rows[0] if rows else (None, 0.0)
     if locked is not None and locked > 0:
-        raise TooManyRequests(math.ceil(locked))
+        raise TooManyRequests(math.ceil(locked), TOO_MANY)
     if age > SECONDS_TO_DECIDE:
         await database.fetch(ABANDON, key=key)
     return None

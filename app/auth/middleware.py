@@ -20,7 +20,7 @@ from app.addresses import address_key
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
 from app.edge.headers import Singles, singles
-from app.failures import TOO_MANY, InvalidToken, ReadOnlyToken, TooManyRequests, Unauthorized
+from app.failures import InvalidToken, ReadOnlyToken, TooManyRequests, Unauthorized
 from app.limits import Limiter
 
 TASKS = r"/api/tasks"
@@ -73,7 +73,7 @@ class JWTAuthMiddleware:
         headers, wait = self._limiter.take(name)
         scope["answer_headers"] += headers
         if wait:
-            raise TooManyRequests(wait, TOO_MANY)
+            raise TooManyRequests(wait)
 
 
 def current_user(request: Request[User | None, Any, Any]) -> User:

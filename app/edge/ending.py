@@ -56,7 +56,9 @@ class Ending(HttpToolsProtocol):
                 cycle.wake()
         self.flow.resume_writing()
         self.transport.close()
-        self.parser = self.cycle = self._running = None  # all of which know us: together we would be garbage to look for
+        self.parser = self.cycle = self._running = (
+            None  # all of which know us: together we would be garbage to look for
+        )
 
     def close_after(self, cycle: Cycle) -> None:
         """Close, but not before the client has had time to say all and look at the answer."""

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,8 +32,8 @@ async def asked(url: str, times: int, headers: dict[str, str] | None = None) -> 
     return statuses
 
 
-def files() -> set[Path]:
-    return {*Path(tempfile.gettempdir()).glob("tasks-limits-*")}
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_two_workers_let_exactly_so_many_through(serve: Callable[..., Any], clean: None) -> None:
@@ -48,10 +47,10 @@ async def test_two_workers_let_exactly_so_many_through(serve: Callable[..., Any]
 
 
 async def test_workers_that_die_and_are_rolled_leave_the_count_as_it_was(
-    serve: Callable[..., Any], clean: None
+    serve: Callable[..., Any], clean: None, tmp_path: Path
 ) -> None:
-    before = files()
-    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "100/hour"}, workers=2)
+    service = await asyncio.to_thread(serve, {"RATE_LIMIT": "100/hour", "TMPDIR": str(tmp_path)}, workers=2)
+    assert len(files(tmp_path)) == 1
     assert await asked(service.url, 50, ADA) == {200: 50}
 
     first = service.pids()
@@ -63,7 +62,7 @@ async def test_workers_that_die_and_are_rolled_leave_the_count_as_it_was(
     assert await asked(service.url, 150, ADA) == {200: 50, 429: 100}
 
     assert service.stop() == 0
-    assert files() == before
+    assert files(tmp_path) == []
 
 
 async def test_one_worker_counts_too(serve: Callable[..., Any], clean: None) -> None:

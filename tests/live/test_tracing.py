@@ -150,10 +150,14 @@ def test_no_span_and_no_line_quotes_what_a_caller_sent(traced: Traced, collector
         client.get("/admin/canary/?q=canary")
         client.post("/api/tasks", content=b'{"title": "canary\\u0000"}')
         client.post("/api/auth/signup", json=account)
-        client.post("/api/auth/login", json=account)
+        login = client.post("/api/auth/login", json=account).json()["data"]["token"]
+        change = {"current_password": account["password"], "new_password": "another canary canary"}
+        theirs = {"authorization": f"Bearer {login}"}
+        client.post("/api/auth/me/password", json=change, headers=theirs).raise_for_status()
         client.request("CANARY", "/")
     assert service.stop() == 0
     assert len(collector.spans()) > 8
+    assert "BEGIN" in {span.name for span in collector.spans()}
     assert [span for span in collector.spans() if "canary" in str(span).lower()] == []
     sent = b"".join(collector.received).lower()
     assert b"canary" not in sent
