@@ -88,7 +88,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {
             "error": {
                 "code": "RATE_LIMIT_EXCEEDED",
-                "message": "Too many failed logins. Try again later.",
+                "message": "Too many requests. Try again later.",
                 "retryAfter": 42,
             }
         },

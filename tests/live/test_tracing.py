@@ -141,7 +141,7 @@ def test_no_span_and_no_line_quotes_what_a_caller_sent(traced: Traced, collector
     service = traced()
     secret = token("canary-user", email="canary@example.com", name="canary")
     mine = {"authorization": f"Bearer {secret}", "cookie": "a=canary", "user-agent": "canary"}
-    account = {"email": "canary@example.com", "password": "canary canary canary", "name": "canary"}
+    account = {"email": "another.canary@example.com", "password": "canary canary canary", "name": "canary"}
     with httpx.Client(base_url=service.url, headers=mine) as client:
         client.post("/api/tasks?q=canary", json={"title": "canary", "description": "canary"})
         client.get("/api/tasks?q=canary", headers={"baggage": "a=canary", "tracestate": "a=canary"})
