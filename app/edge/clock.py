@@ -52,4 +52,4 @@ class Clock:
 
 
 def _nobody() -> None:
-    pass
+    """Whom a clock calls that was stopped."""

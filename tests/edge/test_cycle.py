@@ -91,6 +91,13 @@ async def test_a_body_of_unknown_length_comes_in_chunks(ask: Ask) -> None:
     assert content == b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"
 
 
+async def test_one_that_says_more_than_is_read_waits(ask: Ask) -> None:
+    piece = b"x" * 1_000_000
+    app = saying(start(), *[body(piece, more=True)] * 8, body(b""))
+    content = (await ask(app)).partition(b"\r\n\r\n")[2]
+    assert content == b"f4240\r\n%b\r\n" % piece * 8 + b"0\r\n\r\n"
+
+
 async def test_to_http_1_0_it_ends_with_the_connection(ask: Ask) -> None:
     answer = await ask(saying(start(), body(b"o", more=True), body(b"k")), GET.replace(b"1.1", b"1.0"))
     assert answer == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok"
