@@ -7,6 +7,7 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
 SECONDS_TO_CLOSE = 1
+HEAD_START_SECONDS = 1.0  # for a database that is there, before the service listens without it
 
 # Piccolo asks for the staff and for migrations: as who we log in as, and for all owners. Until its transaction ends,
 # so that it is no state of a session, which a pooler would hand on.
@@ -56,6 +58,7 @@ class Database(PostgresEngine):
         self._timeout = 5.0
         self._pulse: Pulse | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()  # that it is ready, or that it is not there (yet)
         self._ours: embedded.EmbeddedPostgres | None = None
         self._reviving: asyncio.Task[None] | None = None
 
@@ -87,6 +90,7 @@ class Database(PostgresEngine):
     async def open(self, chosen: settings.Settings) -> None:
         """Begin to connect, and return at once: a service listens before its database is there."""
         self._timeout = chosen.database_timeout
+        self._heard = asyncio.Event()
         self._pulse = Pulse(chosen)
         self._opening = asyncio.create_task(self._open(chosen))
 
@@ -150,19 +154,32 @@ class Database(PostgresEngine):
             self._reviving = asyncio.create_task(asyncio.to_thread(self._ours.revive))
             self._reviving.add_done_callback(_look_at)
 
+    async def head_start(self) -> None:
+        """Wait until it is ready, or turns out not to be there; for a second at most.
+
+        A worker that takes the place of another takes no requests that it would have to answer with 503.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEAD_START_SECONDS):
+                await self._heard.wait()
+
     async def _open(self, chosen: settings.Settings) -> None:
         self._ours = embedded.server(chosen.data_dir) if chosen.database_url is None else None
+        heard = self._heard
         told = False
-        while missing := await _until_it_works(lambda: _missing_migrations(chosen), "connect to the database"):
+        while missing := await _until_it_works(lambda: _missing_migrations(chosen), "connect to the database", heard):
             if not told:
                 logger.warning("The database lacks %d migrations: run `just migrate`.", len(missing))
                 told = True
+            heard.set()
             await asyncio.sleep(0.5)
         # Not before: a migration makes the role that the pool's connections take on.
-        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool")
-        if not (await _until_it_works(lambda: self.pool.run(IS_WALLED, []), "ask for row-level security"))[0][0]:
+        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool", heard)
+        walled = await _until_it_works(lambda: self.pool.run(IS_WALLED, []), "ask for row-level security", heard)
+        if not walled[0][0]:
             logger.warning("Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md.")
         self.ready = True
+        heard.set()
         logger.info("The database is ready.")
 
 
@@ -180,7 +197,7 @@ async def _as_staff(connection: asyncpg.Connection, query: str, args: Sequence[A
         return await connection.fetch(query, *args)
 
 
-async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
+async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str, heard: asyncio.Event) -> T:
     """Try, and try again with growing pauses, for as long as it takes. Says once that it has to."""
     pauses = chain(SECONDS_BETWEEN_ATTEMPTS, repeat(0.5))
     told = False
@@ -193,6 +210,7 @@ async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str) -> T:
                 # Only the kind: the text of such an error may hold an address or a name.
                 logger.warning("Could not %s (%s); trying on.", what, type(error).__name__)
                 told = True
+                heard.set()
         await asyncio.sleep(next(pauses))
 
 

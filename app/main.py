@@ -111,6 +111,7 @@ def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
     async def connections(_: Litestar) -> AsyncGenerator[None]:
         await database.open(config)
         authenticator.open()
+        await database.head_start()
         # What is here by now stays. To look it over again and again for garbage would be a tenth of our time.
         gc.collect()
         gc.freeze()
