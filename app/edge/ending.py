@@ -56,9 +56,8 @@ class Ending(HttpToolsProtocol):
                 cycle.wake()
         self.flow.resume_writing()
         self.transport.close()
-        self.parser = self.cycle = self._running = (
-            None  # all of which know us: together we would be garbage to look for
-        )
+        # All of these know us, and we them: together we would be garbage that somebody has to look for.
+        self.parser = self.cycle = self._running = None
 
     def close_after(self, cycle: Cycle) -> None:
         """Close, but not before the client has had time to say all and look at the answer."""
