@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import Callable
 
+SECOND_LOOK_SECONDS = 0.001
+
 
 class Clock:
-    """Calls `late` when the deadline has come. One timer for many deadlines: when it fires, it looks for the latest."""
+    """Calls `late` when the deadline has come. One timer for many deadlines: when it fires, it looks for the latest.
 
-    __slots__ = ("_due", "_late", "_loop", "_timer")
+    It looks twice. After a pause, the process's or its machine's, timers may fire before what came meanwhile is read.
+    """
+
+    __slots__ = ("_due", "_late", "_looked_at", "_loop", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
         """Set no deadline yet."""
         self._loop = loop
         self._late = late
-        self._due = 0.0
+        self._due = self._looked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -46,8 +51,11 @@ class Clock:
         self._timer = None
         if self._due > self._loop.time():
             self._timer = self._loop.call_at(self._due, self._look)
+        elif self._due != self._looked_at:
+            self._looked_at = self._due
+            self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look)
         elif self._due:
-            self._due = 0.0
+            self._due = self._looked_at = 0.0
             self._late()
 
 

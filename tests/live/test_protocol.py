@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -392,3 +394,21 @@ def untroubled(service: Any) -> Iterator[None]:
     yield
     errors = [line for line in service.log() if '"level":"ERROR"' in line]
     assert errors == []
+
+
+def test_what_came_while_the_process_was_stopped_is_read_before_it_is_too_late(serve: Any) -> None:
+    service = serve()
+    with (
+        socket.create_connection(("127.0.0.1", service.port), timeout=5) as head,
+        socket.create_connection(("127.0.0.1", service.port), timeout=5) as idle,
+    ):
+        head.sendall(LAST[:10])
+        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.recv(65536)
+        time.sleep(0.5)
+        os.kill(service.process.pid, signal.SIGSTOP)
+        time.sleep(5.5)
+        head.sendall(LAST[10:])
+        idle.sendall(LAST)
+        os.kill(service.process.pid, signal.SIGCONT)
+        assert [Answer(each.recv(65536)).status for each in (head, idle)] == [200, 200]
