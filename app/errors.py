@@ -38,6 +38,8 @@ DATABASE_TROUBLE = (
     asyncpg.OperatorInterventionError,  # class 57: shut down, starting, cancelled by a timeout
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
     asyncpg.PostgresSystemError,  # class 58: its disk
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: a password that was changed, a login that was closed
+    asyncpg.InvalidCatalogNameError,  # 3D000: the database is gone, and perhaps on its way back from a backup
     asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
     asyncpg.LockNotAvailableError,  # 55P03
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a replica, before it is promoted
