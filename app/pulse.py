@@ -11,6 +11,8 @@ from app import pool
 from app.primary import NoPrimary
 from app.settings import Settings
 
+# A database that was made anew under us does not answer before it is migrated.
+QUESTION = "SELECT pg_is_in_recovery() OR to_regclass('tasks') IS NULL"
 SECONDS = 1.0  # for which an answer is waited for; whoever asks later asks anew
 
 
@@ -55,7 +57,7 @@ class Pulse:
         # To cancel a question asks the server too, which may be silent. To hang up does not.
         limit = asyncio.get_running_loop().call_later(SECONDS, connection.terminate)
         try:
-            if await connection.fetchval("SELECT pg_is_in_recovery()"):
+            if await connection.fetchval(QUESTION):
                 raise NoPrimary
         except BaseException:
             connection.terminate()

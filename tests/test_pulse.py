@@ -1,7 +1,7 @@
 """Whether the primary answers: one question for all who ask, and one connection. With real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -55,3 +55,10 @@ async def test_a_replica_is_no_answer() -> None:
         with pytest.raises(NoPrimary):
             await pulse.check()
         await pulse.close()
+
+
+async def test_neither_is_a_database_that_was_made_anew_and_not_migrated(new_database: Callable[[], str]) -> None:
+    pulse = Pulse(settings(new_database()))
+    with pytest.raises(NoPrimary):
+        await pulse.check()
+    await pulse.close()
