@@ -152,6 +152,9 @@ def _server_settings(seconds: float) -> dict[str, str]:
         "idle_in_transaction_session_timeout": limit,
         # One plan for all arguments: a guess from a connection's first five halves a list's speed when it is wrong.
         "plan_cache_mode": "force_generic_plan",
+        # What a server or a login has as a default instead would refuse two changes at once, or every statement.
+        "default_transaction_isolation": "read committed",
+        "row_security": "on",
     }
 
 

@@ -154,6 +154,19 @@ class TestPool:
         async with opened(database_url, database_timeout=0.7) as it:
             assert await it.fetchval(f"SHOW {setting}") == value
 
+    async def test_defaults_of_the_database_that_would_refuse_what_we_ask_are_not_ours(
+        self, new_database: Callable[[], str]
+    ) -> None:
+        url = new_database()
+        connection = await asyncpg.connect(url)
+        name = await connection.fetchval("SELECT current_database()")
+        for default in ("default_transaction_isolation = 'serializable'", "row_security = off"):
+            await connection.execute(f"ALTER DATABASE {name} SET {default}")
+        await connection.close()
+        async with opened(url) as it:
+            shown = [await it.fetchval(f"SHOW {name}") for name in ("transaction_isolation", "row_security")]
+            assert shown == ["read committed", "on"]
+
     async def test_it_has_as_many_connections_as_configured(self, database_url: str) -> None:
         async with opened(database_url, pool_min=2, pool_max=3) as it:
             assert (it.get_size(), it.get_min_size(), it.get_max_size()) == (2, 2, 3)
