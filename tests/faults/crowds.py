@@ -38,6 +38,7 @@ async def outstay(port: int, slow: Slow) -> tuple[float, bytes]:
     """How many seconds until the other side hangs up, and what it says."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began = time.monotonic()
+    said = b""
 
     async def speak() -> None:
         writer.write(slow.first)
@@ -46,15 +47,15 @@ async def outstay(port: int, slow: Slow) -> tuple[float, bytes]:
             writer.write(slow.drip)
 
     speaking = asyncio.create_task(speak())
-    said = b""
     try:
         async with asyncio.timeout(30):
             said = await reader.read()
     except ConnectionError:
         pass
-    lasted = time.monotonic() - began
-    speaking.cancel()
-    writer.close()
+    finally:
+        lasted = time.monotonic() - began
+        speaking.cancel()
+        writer.close()
     return lasted, said
 
 

@@ -55,12 +55,16 @@ async def test_goodput_holds_under_four_times_the_clients(figure: Figure, serve:
 async def test_what_is_shed_is_told_at_once(figure: Figure, serve: Serve, sql: asyncpg.Connection) -> None:
     service = await asyncio.to_thread(serve)
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30, limits=limits) as client:
+    async with (
+        httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30, limits=limits) as client,
+        # Somebody else: a client with 510 connections looks through them for 100 ms before it asks anything more.
+        httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30) as late,
+    ):
         async with sql.transaction():
             await sql.execute("LOCK TABLE tasks")
             waiting = asyncio.create_task(at_once(10 * (1 + CROWD), client, "GET", "/api/tasks/1"))
             await asyncio.sleep(2)
-            shed = [each for _ in range(20) for each in await at_once(10, client, "GET", "/api/tasks/1")]
+            shed = [each for _ in range(20) for each in await at_once(10, late, "GET", "/api/tasks/1")]
         served = await waiting
     slowest = max(seconds for seconds, _ in shed)
     figure("overload (what is shed)", f"{len(shed)} of {len(shed)} 503 with Retry-After, after {slowest * 1000:.0f} ms")
