@@ -1,18 +1,32 @@
 """How the service talks: a line a request, one JSON object each, or readable on a terminal.
 
-Every line that is written while a request is served carries its id. None carries a token, a title or a name.
+Every line that is written while a request is served carries its id. None carries a token, a title or a name. And no
+line keeps the service waiting: where nobody reads them, they are counted instead.
 """
 
+import fcntl
 import hashlib
 import logging
+import os
+import select
+import stat
+import sys
+import termios
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
+from io import UnsupportedOperation
 from typing import Any
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+logger = logging.getLogger(__name__)
 requests = logging.getLogger("app.requests")
+
+PIPE_BYTES = 1024 * 1024  # as many as anybody may have; the kernel's default is 64 KiB
+LOST = "%d lines were lost here: nobody read them."
 
 
 class WithRequestID(logging.Filter):
@@ -22,6 +36,43 @@ class WithRequestID(logging.Filter):
         """Let every record through."""
         record.request_id = request_id.get()
         return True
+
+
+class Unhurried(logging.StreamHandler[Any]):
+    """Write where there is room. Else the next line would wait for its reader, and everybody for the line."""
+
+    def __init__(self, stream: Any) -> None:
+        """Take a stream; one that is no file always has room."""
+        super().__init__(stream)
+        self._lost = 0
+        self._has_room = _room(stream)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, and before it how many could not be written; or count it among those."""
+        if not self._has_room():
+            self._lost += 1
+            return
+        if self._lost:
+            args, self._lost, extra = (self._lost,), 0, {"request_id": None}
+            super().emit(logger.makeRecord(logger.name, logging.WARNING, "", 0, LOST, args, None, extra=extra))
+        super().emit(record)
+
+
+def _room(stream: Any) -> Callable[[], bool]:
+    """Return what tells whether a line can be written at once."""
+    try:
+        file = stream.fileno()
+    except UnsupportedOperation:
+        return lambda: True
+    if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(file).st_mode):
+        with suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        # Not up to the brim: several workers may look at once, and a line may be long.
+        enough = fcntl.fcntl(file, fcntl.F_GETPIPE_SZ) // 4
+        return lambda: int.from_bytes(fcntl.ioctl(file, termios.FIONREAD, bytes(4)), sys.byteorder) < enough
+    look = select.poll()
+    look.register(file, select.POLLOUT)
+    return lambda: bool(look.poll(0))
 
 
 class JSONFormatter(MsgspecFormatter):
@@ -67,7 +118,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "formatters": {"json": {"()": JSONFormatter}, "console": {"()": ConsoleFormatter}},
         "handlers": {
             "stderr": {
-                "class": "logging.StreamHandler",
+                "()": Unhurried,
                 "stream": "ext://sys.stderr",
                 "formatter": form,
                 "filters": ["request_id"],

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +16,9 @@ import pytest
 
 from tests.conftest import token
 from tests.live.staff import PASSWORD, desk, log_in, make_staff
-from tests.live.test_protocol import talk
+from tests.live.test_protocol import LAST, talk
+
+ASK = b"GET /api/tasks HTTP/1.1\r\nHost: x\r\n\r\n"
 
 SECRET = "canary-secret of more than thirty-two bytes"
 TEXT = {"title": "canary-title", "description": "canary-description"}
@@ -166,3 +171,38 @@ async def test_a_database_that_is_not_there_is_told_without_its_address(
 
     assert [line for line in lines(service.log()) if line["level"] == "WARNING"]
     check_that_nothing_leaks(service.log())
+
+
+def test_a_log_that_nobody_reads_stops_nothing_and_tells_later_what_was_lost(
+    database_url: str, unused_port: int
+) -> None:
+    unread, ours = os.pipe()
+    place = {"HOST": "127.0.0.1", "PORT": f"{unused_port}"}
+    service = subprocess.Popen([sys.executable, "-m", "app", "serve"], env={**os.environ, **place}, stderr=ours)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as client:
+            client.get(f"http://127.0.0.1:{unused_port}/health/live")
+        for _ in range(30):
+            assert talk(unused_port, ASK * 100 + LAST).count(b"HTTP/1.1 401") == 100
+        os.set_blocking(unread, False)
+        while _read(unread):
+            pass
+        assert talk(unused_port, ASK + LAST).startswith(b"HTTP/1.1 401")
+        service.terminate()
+        assert service.wait(10) == 0
+        told = [json.loads(line)["message"] for line in _read(unread).splitlines()]
+    finally:
+        service.kill()
+        service.wait()
+        os.close(unread)
+        os.close(ours)
+
+    assert re.fullmatch(r"[1-9]\d+ lines were lost here: nobody read them\.", told[0])
+    assert told[1].startswith("GET - 401")
+
+
+def _read(file: int) -> bytes:
+    try:
+        return os.read(file, 1024 * 1024)
+    except BlockingIOError:
+        return b""
