@@ -8,6 +8,7 @@ import logging.config
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -51,6 +52,12 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., io.StringIO]
 def lines(written: io.StringIO) -> list[dict[str, Any]]:
     """Each line is one JSON object."""
     return [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+def test_a_log_may_be_a_file(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        logs.Unhurried(file).handle(logging.makeLogRecord({"msg": "x"}))
+    assert (tmp_path / "log").read_text() == "x\n"
 
 
 class TestLines:
