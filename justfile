@@ -3,6 +3,8 @@
 export PATH := justfile_directory() / ".tools/bin:" + env("PATH", "")
 export TASKS_JUST := just_executable()
 export COVERAGE_FILE := justfile_directory() / ".coverage"
+# Keep what Python compiles, also where an image says not to: each process would compile a thousand modules anew.
+export PYTHONDONTWRITEBYTECODE := ""
 export UV_PYTHON_DOWNLOADS := "never"
 # Trust whom this machine trusts: behind a proxy that opens TLS, uv's own list knows too few.
 export UV_SYSTEM_CERTS := if path_exists("/etc/ssl/certs") == "true" { "true" } else { "false" }
