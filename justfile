@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := "never"
 export UV_SYSTEM_CERTS := if path_exists("/etc/ssl/certs") == "true" { "true" } else { "false" }
 
 compile := "uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header"
-parallel := "--numprocesses auto --dist loadfile"
+parallel := "--numprocesses auto --dist loadfile --no-loadscope-reorder"
 python := quote(justfile_directory() / ".venv/bin/python")
 
 [private]

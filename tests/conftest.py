@@ -7,9 +7,11 @@ TEST_DATABASE_URL names (its user must be allowed to create databases). Each run
 import asyncio
 import os
 import secrets
+import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +20,7 @@ import asyncpg
 import httpx
 import jwt
 import pytest
+from httpx._transports import default as transports
 from litestar import Litestar
 
 SECRET = "a secret for tests alone: of more than 32 bytes"
@@ -45,6 +48,31 @@ from app.main import create_app  # noqa: E402
 
 CI = os.environ.get("CI") == "true"
 
+# Each client of httpx reads what all authorities sign with, for 36 ms of a processor. Once for each file is enough.
+read_authorities = transports.create_ssl_context
+
+
+@cache
+def _trusting(_file: str | None, *how: Any) -> ssl.SSLContext:
+    return read_authorities(*how)
+
+
+def _remembered(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    return _trusting(os.environ.get("SSL_CERT_FILE"), verify, cert, trust_env)
+
+
+transports.create_ssl_context = _remembered
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a core: half of the time a test waits, for a service, a deadline or a database."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: one that begins when the others are done keeps everybody waiting."""
+    items.sort(key=lambda item: "live" not in item.path.parts)
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -60,8 +88,18 @@ def postgres() -> Iterator[Callable[[str], str]]:
     with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
         server = embedded.EmbeddedPostgres(Path(folder))
         host = quote(server.start()["host"], safe="")
+        _apart(_forgetful(host))
         yield lambda name: f"postgresql://postgres@/{name}?host={host}"
         server.stop()
+
+
+async def _forgetful(host: str) -> None:
+    """Let the server wait for no disk. Whoever tests what outlives a crash has a server of their own."""
+    connection = await asyncpg.connect(f"postgresql://postgres@/postgres?host={host}")
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
 
 
 @pytest.fixture(scope="session")
