@@ -9,7 +9,7 @@ from pathlib import Path
 from app.embedded import EmbeddedPostgres
 from benchmarks import growth, measure, report, setting
 from benchmarks.data import Population, find_database, new_database, postgres
-from benchmarks.lineup import LINEUP, Contender
+from benchmarks.lineup import LINEUP, Contender, before
 from benchmarks.rounds import Arena, Plan, run
 from benchmarks.toolbox import HERE, missing, say
 from benchmarks.workloads import WORKLOADS
@@ -55,9 +55,13 @@ def _contest(
     contenders = [LINEUP[name] for name in names if _may_enter(LINEUP[name], install=not quick)]
     population = Population()
     database = new_database(server, "contest", population)
-    outcome = run(Arena(folder / "contest", database, population), contenders, plan)
+    own = {}
+    if options.against:
+        contenders.append(before(options.against))
+        own["before"] = new_database(server, "before", population, options.against)
+    outcome = run(Arena(folder / "contest", database, population, own), contenders, plan)
     _print(report.printed(outcome, plan.workloads))
-    if options.write or not (quick or options.only or options.workloads):
+    if options.write or not (quick or options.only or options.workloads or options.against):
         (HERE / "results.md").write_text(report.page(outcome, plan, setting.describe(database, arguments)))
         (HERE / "chart.svg").write_text(report.picture(outcome))
 
@@ -92,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of one measurement")
     parser.add_argument("--connections", type=int, help="of the load; 16 if not said")
+    parser.add_argument("--against", type=Path, help="a checkout of another commit, to measure its service too")
     parser.add_argument("--write", action="store_true", help="write results.md and chart.svg, which a full run does")
     return parser
 

@@ -121,14 +121,14 @@ def find_database(server: EmbeddedPostgres, name: str = "postgres") -> Database:
     return Database(f"postgresql://postgres@/{name}?host={place}", pid)
 
 
-def new_database(server: EmbeddedPostgres, name: str, population: Population) -> Database:
-    """Make a database, migrate it as the service does, and fill it."""
+def new_database(server: EmbeddedPostgres, name: str, population: Population, code: Path = ROOT) -> Database:
+    """Make a database, migrate it as the service of this code does, and fill it."""
     say(f"Making a database with {population.rows:,} tasks ...")
     find_database(server).run(f"CREATE DATABASE {name}")
     database = find_database(server, name)
     migrate = [sys.executable, "-m", "app", "migrate"]
     environment = {"DATABASE_URL": database.url, "JWT_SECRET": "x" * 32, "PATH": ""}
-    done = subprocess.run(migrate, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(migrate, cwd=code, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"The database could not be migrated:\n{done.stdout}{done.stderr}")
     database.fill(population)

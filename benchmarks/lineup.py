@@ -18,6 +18,7 @@ from benchmarks.toolbox import (
 
 UVICORN = ("--loop=uvloop", "--http=httptools", "--log-level=warning", "--no-access-log", "--no-server-header")
 BARE = ("--ws=none", "--no-proxy-headers")
+OURS = (sys.executable, "-m", "app", "serve")
 
 
 class Contender(NamedTuple):
@@ -56,11 +57,18 @@ def _fastify(name: str, words: str, file: str) -> Contender:
     return Contender(name, words, command, fastify_folder(), needs=("node",), install=install_fastify)
 
 
+def before(code: Path) -> Contender:
+    """Return the service as another checkout has it, with the packages of this one."""
+    return Contender(
+        "before", f"the service of {code.name}", (sys.executable, "-m", "app", "serve"), code, "/health/ready"
+    )
+
+
 LINEUP = {
     each.name: each
     for each in (
         Contender("limit", "hand-written ASGI on uvicorn and asyncpg", (*_uvicorn(sys.executable, "limit"), *BARE)),
-        Contender("ours", "this service", (sys.executable, "-m", "app", "serve"), ready="/health/ready"),
+        Contender("ours", "this service", OURS, ready="/health/ready"),
         _fastapi("fastapi-sqlmodel", "FastAPI and SQLModel, as their documentation teaches", "fastapi_sqlmodel"),
         _fastapi("fastapi-sqlalchemy", "FastAPI and SQLAlchemy, async, on asyncpg", "fastapi_sqlalchemy"),
         _fastify("fastify", "Fastify and node-postgres, as their documentation shows", "plain.mjs"),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -67,9 +67,12 @@ class Outcome(NamedTuple):
 class Arena:
     """The database and the running contenders, ready to be asked."""
 
-    def __init__(self, folder: Path, database: Database, population: Population) -> None:
-        """Start nobody yet."""
+    def __init__(
+        self, folder: Path, database: Database, population: Population, own: Mapping[str, Database] | None = None
+    ) -> None:
+        """Start nobody yet. Everybody asks the same database, but those who have one of their own."""
         self.database = database
+        self._own = own or {}
         self.population = population
         self.services: dict[str, Service] = {}
         self.failed: dict[str, str] = {}
@@ -87,7 +90,7 @@ class Arena:
         try:
             for _ in range(starts):
                 self.leave(contender.name)
-                service = Service(contender, self.database.url, log, workers=workers, pinned=pinned)
+                service = Service(contender, self._database(contender.name).url, log, workers=workers, pinned=pinned)
                 self.services[contender.name] = service
                 taken.append(service.start_seconds)
             check(self.services[contender.name].port, self.population)
@@ -102,7 +105,7 @@ class Arena:
             self.leave(contender.name)
             raise
         finally:
-            self.database.restore(self.population)
+            self._database(contender.name).restore(self.population)
         self.start_seconds[contender.name] = median(taken)
         say(f"{contender.name} keeps the contract; it was there after {median(taken):.2f} s")
         return True
@@ -120,11 +123,14 @@ class Arena:
         load = self._ask(name, workload, plan.seconds, plan.connections)
         after = self._clocks(name)
         if WORKLOADS[workload].writes:
-            self.database.restore(self.population)
+            self._database(name).restore(self.population)
         server, database, busy, own, passed = (late - early for early, late in zip(before, after, strict=True))
         others = (busy - own - database - (0 if math.isnan(server) else server)) / passed
         each = 1e6 / max(load.requests, 1)
         return Measurement(name, workload, number, load, server * each, database * each, max(others, 0.0))
+
+    def _database(self, name: str) -> Database:
+        return self._own.get(name, self.database)
 
     def _ask(self, name: str, workload: str, seconds: float, connections: int) -> Load:
         if name in self.services:

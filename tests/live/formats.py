@@ -7,5 +7,9 @@ from hypothesis import strategies
 
 AHEAD = strategies.datetimes(datetime(2030, 1, 1), datetime(9000, 1, 1), timezones=strategies.just(UTC))
 
-# A schema cannot say that a time has to be in the future.
+NAMES = strategies.from_regex(r"[a-z0-9]{1,20}", fullmatch=True)
+EMAILS = strategies.builds("{}@{}.example.com".format, NAMES, NAMES)
+
+# A schema cannot say that a time has to be in the future, nor that a domain has two labels at least.
 schemathesis.openapi.format("date-time", AHEAD.map(lambda time: time.isoformat()))
+schemathesis.openapi.format("email", EMAILS)
