@@ -12,7 +12,7 @@ from app.primary import NoPrimary
 from app.settings import Settings
 
 # A database that was made anew under us does not answer before it is migrated.
-QUESTION = "SELECT pg_is_in_recovery() OR to_regclass('tasks') IS NULL"
+QUESTION = "SELECT pg_is_in_recovery() OR to_regclass('rate_limits') IS NULL"
 SECONDS = 1.0  # for which an answer is waited for; whoever asks later asks anew
 
 

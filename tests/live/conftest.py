@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,25 +30,40 @@ class Served:
         self.port = int(env["PORT"])
         self.url = f"http://{env['HOST']}:{self.port}"
         self.workers = int(env["WORKERS"])
+        # A file: whoever listens to a pipe has to keep up, and what is not read is lost.
+        descriptor, name = tempfile.mkstemp(prefix="tasks-log-")
+        self._log = Path(name)
+        self._size = 0  # of what has been read
+        self._reading = threading.Lock()
         self._lines: list[str] = []
+        self._begun = b""
         # In a session of its own: Ctrl-C on the tests is not for it, and `kill` reaches all of it.
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
             env=env,
             cwd=cwd,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=descriptor,
             start_new_session=True,
         )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        os.close(descriptor)
 
     def log(self) -> list[str]:
         """The lines on stderr so far; of a service that has ended, all of them."""
-        if self.process.poll() is not None:
-            self._listener.join(STOP_SECONDS)
-        return [*self._lines]
+        with self._reading:
+            if self._log.exists():
+                with self._log.open("rb") as log:
+                    log.seek(self._size)
+                    more = log.read()
+                self._size += len(more)
+                *lines, self._begun = (self._begun + more).split(b"\n")
+                self._lines += [line.decode() for line in lines]
+            return [*self._lines]
+
+    def tidy_up(self) -> None:
+        """Keep what it has said in memory alone."""
+        self.log()
+        self._log.unlink()
 
     def pids(self) -> list[int]:
         """The processes that have begun to serve, the newest last; some of them may have ended."""
@@ -84,13 +100,8 @@ class Served:
                 return False
         except httpx.TransportError:
             return False
-        started = sum("Application startup complete" in line for line in self._lines)
+        started = sum("Application startup complete" in line for line in self.log())
         return self.workers == 1 or started >= self.workers
-
-    def _listen(self) -> None:
-        with self.process.stderr as stderr:
-            for line in stderr:
-                self._lines.append(line.rstrip("\n"))
 
 
 Serve = Callable[..., Served]
@@ -122,7 +133,11 @@ def serving() -> Iterator[Serve]:
     try:
         yield serve
     finally:
-        codes = [service.stop() for service in running if service.process.poll() is None]
+        try:
+            codes = [service.stop() for service in running if service.process.poll() is None]
+        finally:
+            for service in running:
+                service.tidy_up()
     assert not any(codes), codes
 
 
