@@ -64,12 +64,6 @@ def _remembered(verify: Any = True, cert: Any = None, trust_env: bool = True) ->
 transports.create_ssl_context = _remembered
 
 
-@pytest.hookimpl(optionalhook=True)  # of a plugin that may be off
-def pytest_xdist_auto_num_workers() -> int:
-    """Two processes a core: half of the time a test waits, for a service, a deadline or a database."""
-    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: one that begins when the others are done keeps everybody waiting."""
     items.sort(key=lambda item: "live" not in item.path.parts)
