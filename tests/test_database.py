@@ -361,6 +361,7 @@ class TestCancelling:
     ) -> None:
         database = await opened(database_url, database_timeout=5)
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        await until(lambda: is_so(sql, f"SELECT ({sleeping}) = 0"))  # what a test before this one has left behind
         asked = asyncio.create_task(database.fetch(SLEEP, seconds=4.5))
         await until(lambda: is_so(sql, f"SELECT ({sleeping}) = 1"))
 
