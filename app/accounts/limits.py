@@ -54,9 +54,10 @@ COUNT = Statement(
 LOOK = Statement(
     QueryString(
         """
-        SELECT extract(epoch FROM "locked_until" - now())::float8, extract(epoch FROM now() - "last_attempt")::float8
+        SELECT extract(epoch FROM "locked_until" - clock_timestamp())::float8,
+            extract(epoch FROM now() - "last_attempt")::float8
         FROM "rate_limits" WHERE "email" = {}
-        """,
+        """,  # by now: it may have been locked since the statement began, and for no longer than that from then on
         KEY,
     )
 )
