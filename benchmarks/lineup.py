@@ -59,9 +59,7 @@ def _fastify(name: str, words: str, file: str) -> Contender:
 
 def before(code: Path) -> Contender:
     """Return the service as another checkout has it, with the packages of this one."""
-    return Contender(
-        "before", f"the service of {code.name}", (sys.executable, "-m", "app", "serve"), code, "/health/ready"
-    )
+    return Contender("before", f"the service of {code.name}", OURS, code, "/health/ready")
 
 
 LINEUP = {
