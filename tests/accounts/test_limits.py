@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
 
+from app.accounts import limits
 from tests.accounts.people import (
     ADA,
     NOT_SENT,
@@ -310,3 +312,17 @@ class TestCleaning:
         await time_goes_by(sql, "15 minutes 1 second")
         assert (await attempt(stranger)).status_code == 200
         assert await sql.fetch(KEYS) == []
+
+
+async def test_who_asks_while_a_lock_begins_waits_for_no_longer_than_it_lasts(
+    running: Litestar, clean: None, sql: asyncpg.Connection, database_url: str
+) -> None:
+    other = await asyncpg.connect(database_url)
+    async with sql.transaction():  # which keeps `now()` where it is
+        await sql.execute("SELECT now()")
+        await asyncio.sleep(0.01)
+        await other.execute("INSERT INTO rate_limits (email, locked_until) VALUES ('a@x', now() + interval '15 min')")
+        locked, _ = await sql.fetchrow(limits.LOOK.sql, "a@x")
+    await other.close()
+
+    assert 899 < locked <= 900
