@@ -322,7 +322,7 @@ async def test_who_asks_while_a_lock_begins_waits_for_no_longer_than_it_lasts(
         await sql.execute("SELECT now()")
         await asyncio.sleep(0.01)
         await other.execute("INSERT INTO rate_limits (email, locked_until) VALUES ('a@x', now() + interval '15 min')")
-        locked, _ = await sql.fetchrow(limits.LOOK.sql, "a@x")
+        locked = await sql.fetchval(limits.LOOK.sql, "a@x")
     await other.close()
 
     assert 899 < locked <= 900
