@@ -1,0 +1,37 @@
+"""How PostgreSQL goes about the statements, on the service's own connections."""
+
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from app.database import database
+from app.statements import Statement
+from app.tasks import queries
+
+
+def explained(statement: Statement) -> Statement:
+    """The statement that asks for the plan of another, with the same values."""
+    plan = Statement.__new__(Statement)
+    plan.__dict__.update(statement.__dict__, sql=f"EXPLAIN (COSTS OFF) {statement.sql}")
+    return plan
+
+
+@pytest.fixture
+async def crowd(clean: None, sql: asyncpg.Connection) -> Sequence[str]:
+    """Twenty owners of a hundred tasks each."""
+    await sql.execute(
+        """
+        INSERT INTO "user" (id, name, email) SELECT u, u, u || '@x' FROM generate_series(1, 20) u;
+        INSERT INTO tasks (user_id, title) SELECT u, 'Buy milk' FROM generate_series(1, 20) u, generate_series(1, 100);
+        ANALYZE tasks;
+        """
+    )
+    return [str(number) for number in range(1, 21)]
+
+
+async def test_a_list_is_read_in_its_order_and_not_sorted(crowd: Sequence[str]) -> None:
+    plan = "\n".join(row[0] for row in await database.fetch(explained(queries.LIST), owner=crowd[0]))
+
+    assert "Index Scan using tasks_in_order" in plan
+    assert "Sort" not in plan
