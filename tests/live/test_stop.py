@@ -1,6 +1,7 @@
 """A service that is told to stop, or to replace its workers: who asks is answered, and it is gone in time."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -103,6 +104,20 @@ class TestStopping:
         assert await asyncio.to_thread(service.process.wait, STOP_SECONDS) == 0
         for client in clients:
             await client.aclose()
+
+
+class TestDying:
+    async def test_workers_that_die_while_they_are_asked_for_a_sign_of_life_are_replaced_at_once(
+        self, serve: Serve
+    ) -> None:
+        service = await asyncio.to_thread(serve, workers=2)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in service.pids():
+                os.kill(pid, number)
+            await asyncio.sleep(0.6)  # the supervisor asks each half second
+        await until(lambda: sum("Application startup complete" in line for line in service.log()) == 4, 10)
+        async with httpx.AsyncClient(base_url=service.url) as client:
+            assert (await client.get("/health/ready")).status_code == 200
 
 
 class TestRolling:
