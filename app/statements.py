@@ -1,5 +1,6 @@
 """SQL that Piccolo compiles once, when a module is imported. Requests only bind their values."""
 
+import re
 from collections.abc import Container
 from typing import Any
 
@@ -8,6 +9,8 @@ from piccolo.columns.combination import WhereRaw
 from piccolo.query.base import Query
 from piccolo.querystring import QueryString
 
+NUMBER = re.compile(r"\$(\d+)")
+AS_OWNER = "(SELECT set_config('tasks.owner', {}, true)) IS NOT NULL"
 STAMP = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""  # as JavaScript's toISOString
 
 
@@ -25,11 +28,20 @@ class Statement:
     def __init__(self, query: "Query[Any, Any] | QueryString") -> None:
         """Compile a Piccolo query, or a piece of SQL, whose open values are Params."""
         querystring = query if isinstance(query, QueryString) else query.querystrings[0]
-        self.sql, self._arguments = querystring.compile_string()
+        sql, arguments = querystring.compile_string()
+        # One number for each, however often the SQL asks for it; of two that are equal one may be of another type.
+        distinct = {id(each): each for each in arguments}
+        numbers = dict(zip(distinct, range(1, len(distinct) + 1), strict=True))
+        self._arguments = [*distinct.values()]
+        self.sql = NUMBER.sub(lambda match: f"${numbers[id(arguments[int(match[1]) - 1])]}", sql)
 
     def bind(self, values: dict[str, Any]) -> list[Any]:
         """Return the arguments in the order in which the SQL numbers them."""
         return [values[each.name] if isinstance(each, Param) else each for each in self._arguments]
+
+    def number_of(self, param: Param) -> int:
+        """Return the number of an argument in the SQL."""
+        return self._arguments.index(param) + 1
 
 
 def as_owner(owner: Param) -> WhereRaw:
@@ -39,10 +51,15 @@ def as_owner(owner: Param) -> WhereRaw:
     condition, and no volatile function outside the sub-select: so PostgreSQL asks it once, before it looks at any
     row, whatever way it takes to the rows (docs/isolation.md).
     """
-    return WhereRaw("(SELECT set_config('tasks.owner', {}, true)) IS NOT NULL", owner)
+    return WhereRaw(AS_OWNER, owner)
 
 
 def columns_of(struct: type[msgspec.Struct], without: Container[str] = ()) -> QueryString:
     """Return the columns that a struct's fields name, in their order; stamps as the text they are on the wire."""
     names = [name for name in struct.__struct_fields__ if name not in without]
-    return QueryString(", ".join(STAMP.format(f'"{name}"') if name.endswith("_at") else f'"{name}"' for name in names))
+    return QueryString(", ".join(map(_column, names)))
+
+
+def _column(name: str) -> str:
+    column = f'"{name}"'
+    return f"{STAMP.format(column)} AS {column}" if name.endswith("_at") else column

@@ -36,11 +36,19 @@ def test_an_insert_and_an_update_can_have_open_values_too() -> None:
     assert update.bind(values) == ["Buy milk", "ada"]
 
 
-def test_a_piece_of_sql_may_name_a_value_twice() -> None:
+def test_a_value_that_is_named_twice_is_sent_once() -> None:
     statement = Statement(QueryString("SELECT {}, {}, {}", OWNER, TITLE, OWNER))
 
-    assert statement.sql == "SELECT $1, $2, $3"
-    assert statement.bind({"owner": "ada", "title": None}) == ["ada", None, "ada"]
+    assert statement.sql == "SELECT $1, $2, $1"
+    assert statement.bind({"owner": "ada", "title": None}) == ["ada", None]
+    assert [statement.number_of(OWNER), statement.number_of(TITLE)] == [1, 2]
+
+
+def test_values_that_only_look_alike_are_each_sent() -> None:
+    statement = Statement(QueryString("SELECT {}, {}, {}, {}", 1, True, 1.0, OWNER))
+
+    assert statement.sql == "SELECT $1, $2, $3, $4"
+    assert [type(value) for value in statement.bind({"owner": "ada"})] == [int, bool, float, str]
 
 
 def test_a_value_that_looks_like_sql_or_like_a_placeholder_stays_a_value() -> None:
