@@ -13,11 +13,20 @@ A request meets the files in this order, and its answer goes back the same way:
     limits             how many requests are left for the user, or for an address (addresses) where none is known
     bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
+    tasks/conditions   If-Match, If-None-Match, and entity tags      (tasks/versions, tasks/failures)
+    tasks/keys         Idempotency-Key: which requests are one       (tasks/once: and its change is made once)
     tasks/controller   HTTP verb -> one query -> one envelope        (handlers: how Litestar calls it, and answers)
     tasks/queries      the owner's rows and no others                (tables, statements, database)
+    tasks/operations   many changes in one body, validated
+    tasks/batch        all of them or none, by a few statements      (tasks/bulk, steps)
+    tasks/listing      lists of them, whole or in pages              (tasks/parameters: which; tasks/cursors: where one
+                       goes on; tasks/remembered: what need not be read again)
     envelopes          {"data": ...}
 
 and whatever any of them raises (`failures`) becomes {"error": ...} in `errors`, the one place that does so.
+
+In the same room `tasks/trash` has what was deleted, and `tasks/history` tells what each change of a task was, as
+`tasks/changes` reads it out of the states.
 
 For people without an auth server there is another room beside tasks/:
 
@@ -25,19 +34,20 @@ For people without an auth server there is another room beside tasks/:
     accounts/access            look at one's logins and personal access tokens, and end them
     accounts/proof             is it really them? (accounts/passwords, accounts/limits)
     accounts/logins, accounts/personal_tokens, accounts/queries    what the database is asked
-    accounts/structs, accounts/emails                              what came in, validated; what goes out
+    accounts/structs, accounts/emails, accounts/failures           what came in, validated; what goes out
 
 `owners` adds the row of a user whom only a token has named so far. `texts` says what may be typed in.
 
 Around them: `main` puts the parts together, and `server` starts them, as several `workers` if asked to; `leaving` knows
-when they stop. `settings` reads the environment, with
-`variables` for the single value and `issuers` for those whose tokens are believed.
+when they stop. `settings` reads the environment, with `variables` for the single value and `issuers` for those whose
+tokens are believed.
 `database` is the database as the rest sees it: `pool` makes its connections, `primary` finds the server that takes
-changes, `lanes` hands connections out, `pulse` asks whether it is there, `embedded` is the PostgreSQL that starts when
-no DATABASE_URL is given, `migrations` knows whether the tables are there, and `piccolo_app` tells Piccolo's commands
-which tables are ours. `admin`, `docs` (with `openapi`) and `health` are the other things served, `logs` is how the
-service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`, which each
-worker counts and `exposition` shows on a port of its own, and `tracing`.
+changes, `lanes` hands connections out, `steps` for whole transactions, `pulse` asks whether it is there, `embedded` is
+the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows whether the tables are there,
+`upkeep` removes what is over, and `piccolo_app` tells Piccolo's commands which tables are ours. `admin`, `docs` (with
+`openapi` and its `wording`) and `health` are the other things served, `logs` is how the service talks, and `__main__`
+is what the `just` recipes call. For those who watch it there are `metrics`, which each worker counts and `exposition`
+shows on a port of its own, and `tracing`.
 """
 
 __version__ = "0.1.0"

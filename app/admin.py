@@ -191,12 +191,13 @@ def _house() -> Any:
     for name in ("piccolo_admin.endpoints", "piccolo_api.crud.exceptions"):
         logging.getLogger(name).disabled = True  # their tracebacks quote rows; what we log does not
     users = [User.id, User.name, User.email, User.email_verified, User.created_at]
-    tasks = [Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at]
+    tasks = [Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at, Task.deleted_at]
+    given = [Task.id, Task.user_id, Task.created_at, Task.updated_at, Task.version, Task.deleted_at, Task.changed_by]
     limits = [RateLimit.email, RateLimit.failed_attempts, RateLimit.last_attempt, RateLimit.locked_until]
     return create_admin(
         [
             table(User, users, User.created_at, [User.id, User.created_at, User.updated_at]),
-            table(Task, tasks, Task.id, [Task.id, Task.user_id, Task.created_at, Task.updated_at]),
+            table(Task, tasks, Task.id, given),
             table(RateLimit, limits, RateLimit.last_attempt, [RateLimit.email, RateLimit.created_at]),
         ],
         auth_table=Staff,

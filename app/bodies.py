@@ -18,7 +18,16 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Empty, Receive, Send
 
 from app.edge.headers import Singles, singles
-from app.failures import BadRequest, Busy, Invalid, NotJSON, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from app.failures import (
+    BadRequest,
+    Busy,
+    Invalid,
+    NotJSON,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+    UnsupportedPatch,
+)
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all large bodies that are still coming, for each process
@@ -26,11 +35,22 @@ LARGE_BYTES = 64 * 1024
 PREPARED = {*Request.__slots__, *ASGIConnection.__slots__}
 
 JSON_TYPE = re.compile(r"application/([\w.!#$&^-]+\+)?json", re.ASCII)  # RFC 6839, section 3.1: and what ends in +json
+MERGE_PATCH = (b"application/merge-patch+json", b"application/json")  # RFC 7396; RFC 8259
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]*)")
-OTHER_ERROR = re.compile(r".* - at `\$\.(?P<field>\w+)`")
+OTHER_ERROR = re.compile(r".* - at `\$\.(?P<field>[^`]+)`")
 TYPE_ERROR = re.compile(r"Expected `(?P<expected>[^`]+)`, got `[^`]+` - at `\$\.(?P<field>[^`]+)`")
-MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
-IN_WORDS = {"str": "a string", "str | null": "a string or null", "datetime | null": "a time (RFC 3339) or null"}
+MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$\.(?P<within>[^`]+)`)?")
+UNKNOWN = "Object contains unknown field `"
+MAX_NAME = 100  # characters of an unknown field that are told back
+IN_WORDS = {
+    "str": "a string",
+    "str | null": "a string or null",
+    "datetime | null": "a time (RFC 3339) or null",
+    "int": "an integer",
+    "bool": "true or false",
+    "object": "an object",
+    "object | null": "an object or null",
+}
 
 
 class JSONRequest(Request[Any, Any, Any]):
@@ -58,7 +78,15 @@ class JSONRequest(Request[Any, Any, Any]):
     async def json(self) -> Any:
         """Return the struct. Raises NotJSON, Invalid, and what `body` does."""
         field = self.route_handler.parsed_data_field
+        if field is not None and field.is_optional:
+            return await self._json_if_any(field.annotation)
         return decode(await self.body(), Any if field is None else field.annotation)
+
+    async def _json_if_any(self, kind: Any) -> Any:
+        """Return the struct, or None where there is no body, or one of another kind, which is not looked at."""
+        self._body = body = await read(self.receive, _limit(self.route_handler))
+        kinds = [value for name, value in self.scope["headers"] if name == b"content-type"]
+        return decode(body, kind) if body.strip() and all(map(_is_json, kinds)) else None
 
     async def body(self) -> bytes:
         """Return the bytes, however often. Raises BadRequest where there are none, and what `read` does."""
@@ -67,6 +95,12 @@ class JSONRequest(Request[Any, Any, Any]):
         if not self._body:
             raise BadRequest
         return self._body
+
+
+def body_so_far(request: Request[Any, Any, Any]) -> bytes:
+    """Return the bytes of a body that its handler has read: none, where it reads none."""
+    body = request._body  # pyright: ignore[reportPrivateUsage] # to ask for it would read it
+    return body if isinstance(body, bytes) else b""
 
 
 class Unfinished:
@@ -111,7 +145,7 @@ def decode(body: bytes, kind: Any) -> Any:
             return _decoder(kind)(body)
         except msgspec.ValidationError as error:
             msgspec.json.decode(body)  # it stops at the first misfit: what follows may not be JSON at all
-            raise _refusal(str(error)) from error
+            raise refusal(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSON from error
 
@@ -130,6 +164,22 @@ async def check_body_headers(connection: ASGIConnection[Any, Any, Any, Any], han
         if not all(map(_is_json, kinds)):
             raise UnsupportedMediaType
     _has_unknown_length(sent, handler)
+
+
+async def check_patch_headers(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: the same for a patch, which may be of one kind. Raises UnsupportedPatch too."""
+    try:
+        await check_body_headers(connection, handler)
+    except UnsupportedMediaType:
+        raise UnsupportedPatch from None
+    kinds = [value for name, value in connection.scope["headers"] if name == b"content-type"]
+    if not all(kind.partition(b";")[0].strip().lower() in MERGE_PATCH for kind in kinds):
+        raise UnsupportedPatch
+
+
+async def check_optional_body(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: the same where none is needed, and one may come. Raises UnsupportedMediaType, PayloadTooLarge."""
+    _has_unknown_length(singles(connection.scope), handler)
 
 
 def _has_unknown_length(sent: Singles, handler: BaseRouteHandler) -> bool:
@@ -160,10 +210,13 @@ def _is_json(content_type: bytes) -> bool:
     return JSON_TYPE.fullmatch(media_type.strip()) is not None and all(each in ("utf-8", "utf8") for each in charsets)
 
 
-def _refusal(complaint: str) -> Invalid:
+def refusal(complaint: str) -> Invalid:
     """Say what msgspec says as a sentence for people, beside the field it is about."""
     if match := MISSING.match(complaint):
-        return Invalid(match["field"], f"{_words(match['field'])} is required")
+        field = f"{match['within']}.{match['name']}" if match["within"] else match["name"]
+        return Invalid(field, f"{_words(field)} is required")
+    if complaint.startswith(UNKNOWN):
+        return Invalid(complaint.removeprefix(UNKNOWN)[:-1][:MAX_NAME], "There is no such field here")
     if match := TYPE_ERROR.match(complaint):
         expected = IN_WORDS.get(match["expected"], match["expected"])
         return Invalid(match["field"], f"{_words(match['field'])} must be {expected}")
@@ -173,4 +226,4 @@ def _refusal(complaint: str) -> Invalid:
 
 
 def _words(field: str) -> str:
-    return field.replace("_", " ").capitalize()
+    return field.rpartition(".")[2].replace("_", " ").capitalize()

@@ -6,8 +6,8 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from app import embedded, migrations, pool, settings
 from app.failures import Unavailable
 from app.pulse import Pulse
 from app.statements import Statement
+from app.steps import Steps
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -127,14 +128,28 @@ class Database(PostgresEngine):
             self._revive()
             raise
 
+    @asynccontextmanager
+    async def stepwise(self, *, keep: bool = True) -> AsyncGenerator[Steps]:
+        """Begin a transaction for statements that hang on each other; it is taken back where it is not to be kept.
+
+        Whatever is raised inside takes it back too. Raises what `fetch` does, for what takes too long in all.
+        """
+        if not self.ready:
+            raise Unavailable
+        try:
+            async with self.pool.transaction(keep=keep) as steps:
+                yield steps
+        except OSError:
+            self._revive()
+            raise
+
     async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> list[list[asyncpg.Record]]:
         """Run statements one after the other in one transaction, where one statement cannot do it.
 
         Returns the rows of each. Raises what `fetch` does.
         """
-        if not self.ready:
-            raise Unavailable
-        return await self.pool.run_all([(each.sql, each.bind(values)) for each, values in steps])
+        async with self.stepwise() as together:
+            return [await together.fetch(statement, **values) for statement, values in steps]
 
     async def answers(self) -> bool:
         """Tell whether the primary is there, migrated, and answers now. Takes a second at most, and no connection."""

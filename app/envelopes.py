@@ -37,6 +37,15 @@ class Error(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retry_afte
     message: Annotated[str, msgspec.Meta(examples=["Title is required"])]
     fields: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
     retry_after: int | msgspec.UnsetType = msgspec.UNSET
+    current: Annotated[
+        Any, msgspec.Meta(description="The task as it is now.", extra_json_schema={"$ref": "#/components/schemas/Task"})
+    ] = msgspec.UNSET
+    index: (
+        Annotated[
+            int, msgspec.Meta(description="Which operation of a batch it is about; the first is 0.", ge=0, examples=[3])
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

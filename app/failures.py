@@ -101,30 +101,6 @@ class NotFound(Failure):
     message = "There is nothing here."
 
 
-class TaskNotFound(NotFound):
-    """No such task of the caller's: it never was, or it is somebody else's."""
-
-    message = "There is no such task."
-
-
-class UserNotFound(NotFound):
-    """A user whom only a token has named so far."""
-
-    message = "There is no account for this token yet."
-
-
-class SessionNotFound(NotFound):
-    """No such session of the caller's."""
-
-    message = "There is no such session."
-
-
-class TokenNotFound(NotFound):
-    """No such personal access token of the caller's."""
-
-    message = "There is no such token."
-
-
 class MethodNotAllowed(Failure):
     """RFC 9110, section 15.5.6."""
 
@@ -178,6 +154,16 @@ class UnsupportedMediaType(Failure):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
     message = "The body must be application/json, in UTF-8 and not compressed."
+
+
+class UnsupportedPatch(UnsupportedMediaType):
+    """RFC 5789, section 2.2: a kind of patch that we do not know."""
+
+    message = "A patch must be application/merge-patch+json or application/json, in UTF-8 and not compressed."
+
+    def headers(self) -> dict[str, str]:
+        """Name those that we do."""
+        return {"accept-patch": "application/merge-patch+json, application/json"}
 
 
 class Invalid(Failure):

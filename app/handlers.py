@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from litestar import Litestar, Request, Response
 from litestar.events import BaseEventEmitterBackend
@@ -53,8 +53,20 @@ class Route(NamedTuple):
     names: tuple[str, ...]
 
 
+T = TypeVar("T")
 Source = Callable[[Request[Any, Any, Any]], Any]
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 JSON = (b"content-type", b"application/json")
+
+
+class Reply(Response[T]):
+    """An answer with headers of its own, and a status where it is another than its handler's."""
+
+    def __init__(self, content: T, headers: RawHeaders, status: int | None = None) -> None:
+        """Keep both. What Litestar's own prepares besides is for handlers of another kind."""
+        self.content = content
+        self.raw_headers = headers
+        self.status = status
 
 
 class Direct(HTTPRouteHandler):
@@ -147,11 +159,15 @@ class Answer:
         """Encode the content."""
         self.status = status
         self.headers: RawHeaders = []
-        if isinstance(content, Response):
+        if isinstance(content, Reply):
+            self.status = content.status or status
+            self.headers = content.raw_headers
+            content = content.content
+        elif isinstance(content, Response):
             self.headers = [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
             content = content.content
-        self.body = b"" if status == HTTPStatus.NO_CONTENT else encode(content)
-        if status != HTTPStatus.NO_CONTENT:
+        self.body = b"" if self.status in BODILESS else encode(content)
+        if self.status not in BODILESS:
             self.headers += (JSON, (b"content-length", b"%d" % len(self.body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

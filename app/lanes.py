@@ -67,11 +67,6 @@ class Pool(asyncpg.Pool):
             raise TimeoutError  # a commit that is told not to wait for a replica any more looks like any other
         return rows
 
-    async def run_all(self, steps: list[tuple[str, list[Any]]]) -> list[list[asyncpg.Record]]:
-        """Run statements in one transaction and return the rows of each. Raises what asyncpg does, and TimeoutError."""
-        async with self.acquire() as connection, connection.transaction():
-            return [await connection.fetch(sql, *arguments) for sql, arguments in steps]
-
     def get_idle_size(self) -> int:
         """Return how many connections nobody is using."""
         return super().get_idle_size() + len(self._idle)

@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from app import docs, embedded, health, limits, settings
+from app import docs, embedded, health, limits, settings, upkeep
 from app.accounts.access import AccessController
 from app.accounts.controller import AccountController
 from app.admin import admin
@@ -26,11 +26,14 @@ from app.handlers import App, Dispatch, NoEvents
 from app.leaving import departure
 from app.settings import Settings
 from app.tasks.controller import TaskController
+from app.tasks.history import HistoryController
+from app.tasks.trash import TrashController
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 GARBAGE_THRESHOLD = 20_000  # objects: a list of 1,000 tasks is not worth a look
-ALWAYS = (TaskController, health.service, health.live, health.ready, health.healthy)
+TASKS = (TaskController, TrashController, HistoryController)
+ALWAYS = (*TASKS, health.service, health.live, health.ready, health.healthy)
 ACCOUNTS = (AccountController, AccessController)
 
 
@@ -112,6 +115,7 @@ def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
         await database.open(config)
         authenticator.open()
         await database.head_start()
+        looking_after = asyncio.create_task(upkeep.run(config.trash_days))
         # What is here by now stays. To look it over again and again for garbage would be a tenth of our time.
         gc.collect()
         gc.freeze()
@@ -120,6 +124,7 @@ def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
             with departure.listening():
                 yield
         finally:
+            looking_after.cancel()
             await authenticator.close()
             await database.close()
             if config.database_url is None:

@@ -13,93 +13,27 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Server, T
 from litestar.types import ControllerRouterHandler
 
 from app import __version__
-from app import failures as known
 from app.envelopes import ErrorBody
 from app.failures import Failure
 from app.handlers import App
-
-DESCRIPTION = """\
-Every user's own tasks. Everything under `/api/tasks` needs a token, and is 401 without one. Sign up or log in
-below, if there are accounts here, and this page takes the token over. Or press **Authorize** and paste one:
-`just token ada` prints one, and so does your auth server.
-
-A success is `{"data": …}`, a failure `{"error": {"code", "message"}}`. `code` is for programs and never changes,
-`message` is for people.
-
-A path that is not here is 404. A method that is not here is 405, and `Allow` lists those that are. `HEAD` works
-wherever `GET` does. Paths may end in a slash.
-
-Every answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`. Where there is a
-rate limit, `RateLimit` tells how much of it is left: for the user, or for your address where a token names none."""
-FAILURES: tuple[Failure, ...] = (
-    known.NotJSON(),
-    known.InvalidToken(),
-    known.Forbidden("This token may only read."),
-    known.TaskNotFound(),
-    known.RequestTimeout(),
-    known.EmailTaken(),
-    known.PayloadTooLarge(),
-    known.UnsupportedMediaType(),
-    known.Invalid("title", "Title is required"),
-    known.Invalid("id", "The id must be an integer in its plain spelling"),
-    known.TooManyRequests(42),
-    known.TooManyRequests(900, "Too many failed logins. Try again later."),
-    known.HeadersTooLarge(),
-    Failure(),
-    known.Unavailable(),
+from app.tasks.keys import PARAMETER as IDEMPOTENCY_KEY
+from app.wording import (
+    ALWAYS,
+    CODES,
+    DESCRIPTION,
+    EXAMPLE,
+    FAILURES,
+    HEADERS,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IN_WORDS,
+    LIMITED,
+    LINKS,
+    OTHERS,
+    PARAMETERS,
+    QUERIES,
+    UNLIMITED,
 )
-# Those that share their status with another, which the handlers that raise them name by class.
-OTHERS: tuple[Failure, ...] = (known.InvalidCredentials(),)
-CODES = {failure.status: failure.code for failure in FAILURES}
-ALWAYS = (408, 431, 500)  # they can happen to any request
-LIMITED = ("ratelimit-policy", "ratelimit")
-UNLIMITED = (*ALWAYS, 503)  # those that can happen to a request that is not counted
-IN_WORDS = {
-    200: "Here it is.",
-    201: "Created.",
-    204: "Done.",
-    422: "Understood, but not acceptable: `fields` names what.",
-}
-HEADERS: dict[str, Any] = {
-    "X-Request-ID": {
-        "description": "The caller's, if it sent 1 to 128 of `A-Za-z0-9._-`; else a new one.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
-    },
-    "Location": {
-        "description": "Where the task can be read from now on.",
-        "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/tasks/42"]},
-    },
-    "RateLimit-Policy": {
-        "description": "The rate limit: `q` requests within `w` seconds. Not there where there is none.",
-        "schema": {"type": "string", "examples": ['"default";q=600;w=60']},
-    },
-    "RateLimit": {
-        "description": "`r` requests are left, and in `t` seconds there are more.",
-        "schema": {"type": "string", "examples": ['"default";r=599;t=62']},
-    },
-    "Retry-After": {
-        "description": "In how many seconds to try again.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {
-        "description": '`Bearer`, with `error="invalid_token"` where a token was sent.',
-        "schema": {"type": "string"},
-    },
-}
-PARAMETERS: dict[str, Any] = {
-    "task_id": {
-        "description": "The task's `id`.",
-        "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2**53 - 1},
-        "example": 42,
-    },
-    "session_id": {"description": "The session's `id`.", "example": "Zk3v8wXq1mYt5RbL"},
-    "token_id": {"description": "The token's `id`.", "example": "Zk3v8wXq1mYt5RbL"},
-}
-# What an answer holds can be asked for next, by its id.
-LINKS = {
-    "TaskData": ("task_id", ("getTask", "replaceTask", "flipTask", "deleteTask")),
-    "NewPersonalTokenData": ("token_id", ("deleteToken",)),
-}
 
 CONFIG = OpenAPIConfig(
     title="Tasks API",
@@ -117,6 +51,9 @@ CONFIG = OpenAPIConfig(
     ),
     use_handler_docstrings=True,
 )
+
+# The `responses=` of a handler whose answer may be known already.
+NOT_MODIFIED: dict[int, ResponseSpec] = {304: ResponseSpec(None, description=IN_WORDS[304])}
 
 
 def failures(*those: int | type[Failure]) -> dict[int, ResponseSpec]:
@@ -142,8 +79,8 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     components["responses"] = _failures()
     schema["paths"] = dict(sorted(schema["paths"].items()))
     for path in schema["paths"].values():
-        for operation in path.values():
-            _complete(operation)
+        for method, operation in path.items():
+            _complete(operation, takes_a_key=method != "get" and operation["tags"] == ["Tasks"])
     return schema
 
 
@@ -170,11 +107,17 @@ def _failures() -> dict[str, Any]:
         body = {"schema": {"$ref": "#/components/schemas/ErrorBody"}, "examples": {}}
         fresh = {
             "description": IN_WORDS.get(failure.status, failure.message),
-            "headers": _headers([*failure.headers(), *(LIMITED if failure.status not in UNLIMITED else ())]),
+            "headers": _headers(LIMITED if failure.status not in UNLIMITED else ()),
             "content": {"application/json": body},
         }
-        examples = responses.setdefault(failure.code, fresh)["content"]["application/json"]["examples"]
+        response = responses.setdefault(failure.code if failure in OTHERS else CODES[failure.status], fresh)
+        response["headers"] |= _headers(failure.headers())
+        examples = response["content"]["application/json"]["examples"]
         examples[failure.message] = {"value": msgspec.to_builtins(ErrorBody(failure.error()))}
+    # Where a cursor or a key may be wrong, so may everything else.
+    examples = {code: response["content"]["application/json"]["examples"] for code, response in responses.items()}
+    for code in ("INVALID_CURSOR", "IDEMPOTENCY_KEY_REUSED"):
+        examples[code].update(examples[CODES[422]])
     return responses
 
 
@@ -183,31 +126,59 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name.lower() in wanted}
 
 
-def _links(response: dict[str, Any]) -> dict[str, Any]:
-    """Return what can be done next with what a response holds (OpenAPI 3.1.0, section 4.8.20)."""
-    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-    parameter, operations = LINKS.get(schema.get("$ref", "").rpartition("/")[2], ("", ()))
-    return {name: {"operationId": name, "parameters": {parameter: "$response.body#/data/id"}} for name in operations}
-
-
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], *, takes_a_key: bool) -> None:
     """Say what Litestar cannot know, and nothing that goes without saying."""
+    name, responses = operation["operationId"], operation["responses"]
     del operation["deprecated"]
     operation.setdefault("security", [])
-    for parameter in operation.get("parameters", []):
+    parameters = operation.pop("parameters", [])
+    for parameter in parameters:
         del parameter["deprecated"]
         parameter.update(PARAMETERS[parameter["name"]])
-    responses = operation["responses"]
-    if "requestBody" not in operation:
+    for query, parameter in QUERIES.get(name, {}).items():
+        parameters.append({"name": query, "in": "query", "required": False, **parameter})
+    parameters += [IDEMPOTENCY_KEY] if takes_a_key else []
+    parameters += [IF_MATCH] if "412" in responses and name != "batchTasks" else []
+    parameters += [IF_NONE_MATCH] if "304" in responses else []
+    if parameters:
+        operation["parameters"] = parameters
+    if "requestBody" in operation:
+        _complete_body(name, operation["requestBody"])
+    else:
         responses.pop("400", None)  # Litestar's own, for parameters; ours are 422
     for status, response in responses.items():
         if int(status) >= 400:
             responses[status] = {"$ref": f"#/components/responses/{response['description']}"}
         else:
-            response["description"] = IN_WORDS[int(status)]
-            telling = [*(LIMITED if "429" in responses else ())]
-            telling += ["location"] if operation["operationId"] == "createTask" else []
-            response["headers"] = _headers(telling)
-            if links := _links(response):
-                response["links"] = links
+            _complete_success(name, status, response, counts="429" in responses, takes_a_key=takes_a_key)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _complete_body(name: str, body: dict[str, Any]) -> None:
+    content = body["content"]["application/json"]
+    body["required"] = {"type": "null"} not in content["schema"].get("oneOf", [])
+    if name == "batchTasks":
+        content["example"] = {"operations": EXAMPLE}
+    if name == "patchTask":
+        body["content"] = {"application/merge-patch+json": content, "application/json": content}
+
+
+def _complete_success(name: str, status: str, response: dict[str, Any], *, counts: bool, takes_a_key: bool) -> None:
+    kind = _kind(response)
+    telling = [*LIMITED] if counts else []
+    telling += ["location"] if name == "createTask" else []
+    telling += ["etag", "cache-control"] if status == "304" or kind in ("TaskData", "TaskListData") else []
+    telling += ["idempotent-replayed"] if takes_a_key else []
+    telling += ["link"] if kind == "TaskListData" else []
+    response["description"] = IN_WORDS[int(status)]
+    response["headers"] = _headers(telling)
+    if status in ("204", "304"):
+        response.pop("content", None)
+    if links := LINKS.get(kind) or LINKS.get(name):
+        response["links"] = links
+
+
+def _kind(response: dict[str, Any]) -> str:
+    """Return the name of what a response holds."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return schema.get("$ref", "").rpartition("/")[2]

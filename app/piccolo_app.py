@@ -3,12 +3,32 @@
 from piccolo.conf.apps import AppConfig
 
 from app.settings import ROOT
-from app.tables import Credential, LoginSession, PersonalAccessToken, RateLimit, Task, User
+from app.tables import (
+    Credential,
+    IdempotencyKey,
+    LoginSession,
+    PersonalAccessToken,
+    RateLimit,
+    Revision,
+    Task,
+    TaskVersion,
+    User,
+)
 
 APP_CONFIG = AppConfig(
     app_name="tasks",
     migrations_folder_path=str(ROOT / "piccolo_migrations"),
-    table_classes=[User, Task, RateLimit, Credential, LoginSession, PersonalAccessToken],
+    table_classes=[
+        User,
+        Revision,
+        Task,
+        TaskVersion,
+        IdempotencyKey,
+        RateLimit,
+        Credential,
+        LoginSession,
+        PersonalAccessToken,
+    ],
     migration_dependencies=[],
     commands=[],
 )

@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     otel_endpoint: str | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: Rate | None = RATE_LIMIT
+    require_if_match: bool = False
+    trash_days: int = 30
     log_level: str = "info"
     log_format: str = "json"
     data_dir: Path = ROOT / ".data"
@@ -115,6 +117,8 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         otel_endpoint=_otel_endpoint(given),
         trusted_proxies=networks(given, "FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         rate_limit=rate(given, "RATE_LIMIT", RATE_LIMIT),
+        require_if_match=switch(given, "REQUIRE_IF_MATCH", default=False),
+        trash_days=whole_number(given, "TRASH_DAYS", 30, 0, 36500),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),
         data_dir=data_dir,

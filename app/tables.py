@@ -1,8 +1,11 @@
-"""Every table, one class each. `piccolo_migrations/` makes them; a test keeps the two alike."""
+"""Every table, one class each. `piccolo_migrations/` makes them; a test keeps the two alike.
+
+`task_words` is in the migrations alone: what a search is answered from is nothing to be looked at, or changed.
+"""
 
 import warnings
 
-from piccolo.columns import Array, BigSerial, Boolean, Bytea, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.columns import Array, BigInt, BigSerial, Boolean, Bytea, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.columns.readable import Readable
 from piccolo.constraints import Check
@@ -41,8 +44,54 @@ class Task(Table, tablename="tasks", db=database):
     completed = Boolean(null=False, default=False)
     created_at = Timestamptz(null=False)
     updated_at = Timestamptz(null=False, help_text="Moved by a trigger, strictly forwards, on every change.")
+    version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
+    deleted_at = Timestamptz(null=True, default=None, help_text="When it was moved to the trash.")
+    changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
 
-    title_has_text = Check("char_length(btrim(title)) BETWEEN 1 AND 500")
+    title_has_text = Check("btrim(title) <> ''")
+
+
+class TaskVersion(Table, tablename="task_versions", db=database):
+    """A task as it was before a change, which a trigger keeps. How it is now, the task itself tells.
+
+    Its key is `task_id` and `version` together; Piccolo knows keys of one column alone.
+    """
+
+    task_id = BigInt(primary_key=True, default=None)
+    version = BigInt(null=False, default=None)
+    user_id = Text(null=False, default=None)
+    title = Text(null=False, default=None)
+    description = Text(null=True, default=None)
+    completed = Boolean(null=False, default=False)
+    deleted_at = Timestamptz(null=True, default=None)
+    changed_at = Timestamptz(null=False, default=None)
+    changed_by = Text(null=True, default=None)
+
+
+class Revision(Table, tablename="revisions", db=database):
+    """How often an owner's tasks have changed.
+
+    Every change raises it in its own statement and holds the row until it is committed, so one owner's changes
+    become visible in the order of their numbers.
+    """
+
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
+    revision = BigInt(null=False, default=0)
+    epoch = BigInt(null=False, default=0, help_text="At random: a user who was deleted and comes back has another.")
+    searched = BigInt(null=False, default=-1, help_text="The revision up to which the words of `task_words` are right.")
+
+
+class IdempotencyKey(Table, tablename="idempotency_keys", db=database):
+    """An Idempotency-Key that an owner has used, and what the answer to it was made of. It counts for a day.
+
+    Its key is `user_id` and `key` together.
+    """
+
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
+    key = Text(null=False, default=None)
+    fingerprint = Bytea(null=False, default=None, help_text="Of the request: its method, path and body.")
+    answer = Text(null=False, default=None, help_text="The row that the change returned, as JSON.")
+    created_at = Timestamptz(null=False, index=True)
 
 
 class Credential(Table, tablename="credentials", db=database):

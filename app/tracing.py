@@ -25,7 +25,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from app import __version__
 from app.edge.headers import singles
 from app.edge.served import METHODS
-from app.lanes import Pool
+from app.lane import Lane
+from app.steps import SteppedPool
 
 SECONDS = 2  # for the last spans to leave, and for each batch to be taken
 UNSAID: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}  # a message may quote anything
@@ -84,20 +85,20 @@ def served(method: str, route: str | None, status: int, _seconds: float) -> None
         span.set_status(StatusCode.ERROR)
 
 
-class TracedPool(Pool):
+class TracedPool(SteppedPool):
     """A span around each statement, with its text; its values are never in it."""
 
     async def run(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        """Run one statement, as `Pool` does."""
+        """Run one statement, as `SteppedPool` does."""
         about = {"db.system.name": "postgresql", "db.query.text": sql}
         with tracer.start_as_current_span(sql.split(None, 1)[0], None, SpanKind.CLIENT, about, **UNSAID) as span:
             return await _observed(span, super().run(sql, arguments))
 
-    async def run_all(self, steps: list[tuple[str, list[Any]]]) -> list[list[asyncpg.Record]]:
-        """Run statements in one transaction, as `Pool` does."""
-        about = {"db.system.name": "postgresql", "db.query.text": ";\n".join(sql for sql, _ in steps)}
-        with tracer.start_as_current_span("BEGIN", None, SpanKind.CLIENT, about, **UNSAID) as span:
-            return await _observed(span, super().run_all(steps))
+    async def step(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        """Run one statement of a transaction, as `SteppedPool` does."""
+        about = {"db.system.name": "postgresql", "db.query.text": sql}
+        with tracer.start_as_current_span(sql.split(None, 1)[0], None, SpanKind.CLIENT, about, **UNSAID) as span:
+            return await _observed(span, super().step(lane, sql, arguments))
 
 
 async def _observed(span: trace.Span, running: Any) -> Any:

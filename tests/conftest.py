@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import httpx
 import jwt
+import msgspec
 import pytest
 from httpx._transports import default as transports
 from litestar import Litestar
@@ -43,8 +44,15 @@ os.environ.update(
 )
 
 from app import embedded, migrations, settings  # noqa: E402
+from app.auth.tokens import User  # noqa: E402
 from app.database import database  # noqa: E402
 from app.main import create_app  # noqa: E402
+
+
+def whom(user: User) -> User:
+    """The user, whichever token named them."""
+    return msgspec.structs.replace(user, token=None)
+
 
 CI = os.environ.get("CI") == "true"
 
@@ -163,7 +171,7 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def clean(running: Litestar, sql: asyncpg.Connection) -> None:
     """No users, no tasks; ids start at 1."""
-    await sql.execute('TRUNCATE "user", tasks, rate_limits RESTART IDENTITY CASCADE')
+    await sql.execute('TRUNCATE "user", tasks, task_versions, rate_limits RESTART IDENTITY CASCADE')
 
 
 def token(user_id: Any = "ada", *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:

@@ -330,7 +330,7 @@ class TestTables:
         ("table", "columns", "order"),
         [
             ("user", ["id", "name", "email", "email_verified", "created_at"], "created_at"),
-            ("tasks", ["id", "user_id", "title", "completed", "created_at", "updated_at"], "id"),
+            ("tasks", ["id", "user_id", "title", "completed", "created_at", "updated_at", "deleted_at"], "id"),
             ("rate_limits", ["email", "failed_attempts", "last_attempt", "locked_until"], "last_attempt"),
         ],
     )
@@ -368,7 +368,13 @@ class TestTables:
         assert (await grace.patch(path, json=form)).status_code == 200
 
         after = (await ada.get(f"/api/tasks/{task['id']}")).json()["data"]
-        assert after == {**task, "title": "Buy oats", "completed": True, "updated_at": after["updated_at"]}
+        assert after == {
+            **task,
+            "title": "Buy oats",
+            "completed": True,
+            "updated_at": after["updated_at"],
+            "version": task["version"] + 1,
+        }
         assert after["updated_at"] > task["updated_at"]
 
     async def test_what_is_not_theirs_to_change_stays_as_it_is(
@@ -379,7 +385,10 @@ class TestTables:
         long_ago = "2001-01-01T00:00:00Z"
         stamps = {"created_at": long_ago, "updated_at": long_ago}
         changes = {
-            f"tasks/{task['id']}": ({"id": 77, "user_id": "bob", **stamps}, {"title": "changed"}),
+            f"tasks/{task['id']}": (
+                {"id": 77, "user_id": "bob", "version": 9, "changed_by": "bob", "deleted_at": long_ago, **stamps},
+                {"title": "changed"},
+            ),
             "user/ada": ({"id": "eve", **stamps}, {"name": "changed"}),
             "rate_limits/a@x": ({"email": "e@x", "created_at": long_ago}, {"failed_attempts": 7}),
         }
@@ -387,7 +396,8 @@ class TestTables:
             before = (await grace.get(f"/admin/api/tables/{path}/")).json()
             assert (await grace.patch(f"/admin/api/tables/{path}/", json={**fixed, **free})).status_code == 200
             after = (await grace.get(f"/admin/api/tables/{path}/")).json()
-            moved = {"updated_at": after["updated_at"]} if path.startswith("tasks") else {}
+            moves = ("updated_at", "version", "changed_by") if path.startswith("tasks") else ()
+            moved = {name: after[name] for name in moves}
             assert after == {**before, **free, **moved}
             assert moved.get("updated_at", "2027") > before.get("updated_at", "2026")
 
@@ -415,6 +425,40 @@ class TestTables:
         path = f"/admin/api/tables/tasks/{made.json()[0]['id']}/"
         assert (await grace.delete(path)).status_code == 204
         assert [each["id"] for each in (await ada.get("/api/tasks")).json()["data"]] == [task["id"]]
+
+    async def test_what_staff_do_to_a_task_is_in_its_history(
+        self, grace: Desk, ada: httpx.AsyncClient, task: Any
+    ) -> None:
+        await grace.patch(f"/admin/api/tables/tasks/{task['id']}/", json={"title": "Buy oats"})
+        form = (await grace.get("/admin/api/tables/tasks/new/")).json()
+        theirs = {**form, "title": "Read this", "user_id": "ada"}
+        made = (await grace.post("/admin/api/tables/tasks/", json=theirs)).json()[0]["id"]
+
+        changes = {
+            task_id: [
+                (each["action"], each["by"]["kind"])
+                for each in (await ada.get(f"/api/tasks/{task_id}/history")).json()["data"]
+            ]
+            for task_id in (task["id"], made)
+        }
+        assert changes == {task["id"]: [("changed", "staff"), ("created", "jwt")], made: [("created", "staff")]}
+
+    async def test_staff_see_what_is_in_the_trash_and_delete_for_good(
+        self, grace: Desk, ada: httpx.AsyncClient, task: Any, sql: asyncpg.Connection
+    ) -> None:
+        await ada.delete(f"/api/tasks/{task['id']}")
+        (row,) = (await grace.get("/admin/api/tables/tasks/")).json()["rows"]
+        assert row["deleted_at"]
+        assert (await grace.get("/admin/api/tables/tasks/count/")).json()["count"] == 1
+
+        assert (await grace.delete(f"/admin/api/tables/tasks/{task['id']}/")).status_code == 204
+        assert (await ada.get("/api/trash")).json() == {"data": []}
+        assert await sql.fetchval("SELECT count(*) FROM task_versions") == 0
+
+    async def test_nobody_deletes_a_whole_table(self, grace: Desk, ada: httpx.AsyncClient, task: Any) -> None:
+        for every in ("", f"?__ids={task['id']}", "?title=milk"):
+            assert (await grace.delete(f"/admin/api/tables/tasks/{every}")).status_code == 405
+        assert (await ada.get("/api/tasks")).json() == {"data": [task]}
 
     @pytest.mark.parametrize("table", ["user", "rate_limits"])
     async def test_what_comes_into_being_elsewhere_is_not_made_by_hand(self, grace: Desk, table: str) -> None:

@@ -14,7 +14,7 @@ from app.__main__ import main
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
 from app.settings import ROOT, current
-from tests.conftest import SECRET
+from tests.conftest import SECRET, whom
 
 
 def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
@@ -50,7 +50,7 @@ class TestToken:
         main(["token", "ada lovelace"])
         printed = capsys.readouterr()
         assert (printed.err, printed.out.count("\n")) == ("", 1)
-        assert Authenticator(current()).verify(printed.out.strip().encode()).user == User("ada lovelace")
+        assert whom(Authenticator(current()).verify(printed.out.strip().encode()).user) == User("ada lovelace")
 
     def test_where_only_issuers_are_believed_there_is_nothing_to_sign_with(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch

@@ -250,6 +250,7 @@ class TestTrouble:
 
         await asyncio.to_thread(elsewhere.server.stop)
         assert await refused(database.fetch(COUNT)) < TIMEOUT * 2
+        assert await refused(database.fetch_all((COUNT, {}), (COUNT, {}))) < TIMEOUT * 2
         assert await database.answers() is False
 
         await asyncio.to_thread(elsewhere.server.start)

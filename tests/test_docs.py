@@ -22,7 +22,23 @@ from tests.conftest import visitor
 
 MAX_ID = 9007199254740991
 LIMITED = ("RateLimit-Policy", "RateLimit")
+REPLAYED = "Idempotent-Replayed"  # seen in tests/tasks/test_idempotency.py
+SOMETIMES = (*LIMITED, REPLAYED, "Link", "Accept-Patch")  # headers
 SEEN_ELSEWHERE = {"408", "431", "500", "429"}  # the first two in tests/live, the last below
+
+# In tests/tasks/test_documented.py.
+TOURED_ELSEWHERE = {
+    "listTrash",
+    "restoreTask",
+    "purgeTask",
+    "emptyTrash",
+    "getTaskHistory",
+    "revertTask",
+    "patchTask",
+    "batchTasks",
+}
+TASKS = "/api/tasks"
+TASK, FLIP = f"{TASKS}/{{task_id}}", f"{TASKS}/{{task_id}}/complete"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +80,21 @@ def fits(document: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
     Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)
 
 
+def is_as_documented(document: dict[str, Any], operation: dict[str, Any], answer: httpx.Response) -> None:
+    response = look_up(document, operation["responses"][str(answer.status_code)])
+    for name, header in response["headers"].items():
+        # A batch names the task that a precondition is about, and no tag.
+        if name in answer.headers or not (name in SOMETIMES or operation["operationId"] == "batchTasks"):
+            schema = look_up(document, header)["schema"]
+            value = answer.headers[name]
+            fits(document, schema, int(value) if schema["type"] == "integer" else value)
+    if "content" in response:
+        assert answer.headers["content-type"] == "application/json"
+        fits(document, response["content"]["application/json"]["schema"], answer.json())
+    else:
+        assert answer.content == b""
+
+
 def everything(value: Any) -> Iterator[dict[str, Any]]:
     """Every object in the document."""
     if isinstance(value, dict):
@@ -99,10 +130,18 @@ class TestDocument:
             ("/api/health", "get"),
             ("/api/tasks", "get"),
             ("/api/tasks", "post"),
+            ("/api/tasks/batch", "post"),
             ("/api/tasks/{task_id}", "get"),
             ("/api/tasks/{task_id}", "put"),
             ("/api/tasks/{task_id}", "delete"),
+            ("/api/tasks/{task_id}", "patch"),
             ("/api/tasks/{task_id}/complete", "patch"),
+            ("/api/tasks/{task_id}/history", "get"),
+            ("/api/tasks/{task_id}/restore", "post"),
+            ("/api/tasks/{task_id}/revert", "post"),
+            ("/api/trash", "get"),
+            ("/api/trash", "delete"),
+            ("/api/trash/{task_id}", "delete"),
             ("/health/live", "get"),
             ("/health/ready", "get"),
         ]
@@ -116,8 +155,10 @@ class TestDocument:
             assert operation["summary"]
             assert operation["description"]
             subject = path.partition("/api/")[2].partition("/")[0]
-            assert operation["tags"] == [{"tasks": "Tasks", "auth": "Accounts"}.get(subject, "Service")]
-            is_open = subject not in ("tasks", "auth") or path.endswith(("/signup", "/login", "/refresh"))
+            assert operation["tags"] == [
+                {"tasks": "Tasks", "trash": "Tasks", "auth": "Accounts"}.get(subject, "Service")
+            ]
+            is_open = subject not in ("tasks", "trash", "auth") or path.endswith(("/signup", "/login", "/refresh"))
             assert operation["security"] == ([] if is_open else [{"bearer": []}])
         assert document["components"]["securitySchemes"] == {
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -134,31 +175,98 @@ class TestDocument:
                 assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (name, status)
 
     def test_every_response_names_its_headers_as_they_are_spelt(self, document: dict[str, Any]) -> None:
-        more = {"401": {"WWW-Authenticate"}, "429": {"Retry-After"}, "503": {"Retry-After"}}
+        more = {
+            "304": {"ETag", "Cache-Control"},
+            "401": {"WWW-Authenticate"},
+            "412": {"ETag"},
+            "415": {"Accept-Patch"},
+            "429": {"Retry-After"},
+            "503": {"Retry-After"},
+        }
         limited = {
             operation["operationId"] for _, _, operation in operations(document) if "429" in operation["responses"]
         }
+        keyed = {
+            operation["operationId"]
+            for path, method, operation in operations(document)
+            if path.startswith(("/api/tasks", "/api/trash")) and method != "get"
+        }
         for name, status, response in responses(document):
             telling = {"Location"} if (name, status) == ("createTask", "201") else more.get(status, set())
+            schema = response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+            if schema.endswith(("/TaskData", "/TaskListData")):
+                telling = telling | {"ETag", "Cache-Control"}
+            if name == "listTasks" and status == "200":
+                telling = telling | {"Link"}
             if name in limited and status not in ("408", "431", "500", "503"):
                 telling = telling | set(LIMITED)
+            if name in keyed and status < "400":
+                telling = telling | {REPLAYED}
             assert response["headers"].keys() == {"X-Request-ID"} | telling, (name, status)
         headers = document["components"]["headers"]
         assert headers["Retry-After"]["schema"]["type"] == "integer"
 
-    def test_what_an_answer_holds_can_be_asked_for_next_by_its_id(self, document: dict[str, Any]) -> None:
+    def test_what_is_known_from_an_answer_can_be_asked_for_next(self, document: dict[str, Any]) -> None:
         ids = {operation["operationId"] for _, _, operation in operations(document)}
-        linked: dict[str, set[str]] = {}
+        linked: dict[str, set[tuple[str, str]]] = {}
         for name, _, response in responses(document):
             for link in response.get("links", {}).values():
                 assert link["operationId"] in ids
-                assert [*link["parameters"].values()] == ["$response.body#/data/id"]
-                linked.setdefault(name, set()).add(link["operationId"])
-        with_a_task = {"getTask", "replaceTask", "flipTask", "deleteTask"}
+                [source] = link["parameters"].values()
+                linked.setdefault(name, set()).add((link["operationId"], source))
+        answered = {"createTask", "getTask", "replaceTask", "patchTask", "completeTask", "restoreTask", "revertTask"}
+        with_a_task = (answered | {"deleteTask", "getTaskHistory"}) - {"createTask", "restoreTask"}
         assert linked == {
-            **dict.fromkeys(("createTask", "getTask", "replaceTask", "flipTask"), with_a_task),
-            "createToken": {"deleteToken"},
+            **{name: {(each, "$response.body#/data/id") for each in with_a_task} for name in answered},
+            "deleteTask": {(name, "$request.path.task_id") for name in ("restoreTask", "purgeTask")},
+            "listTrash": {(name, "$response.body#/data/0/id") for name in ("restoreTask", "purgeTask")},
+            "getTaskHistory": {("revertTask", "$request.path.task_id")},
+            "createToken": {("deleteToken", "$response.body#/data/id")},
         }
+
+    def test_headers_that_a_request_may_have_are_told_where_they_count(self, document: dict[str, Any]) -> None:
+        told: dict[str, set[str]] = {}
+        for _, _, operation in operations(document):
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "header":
+                    assert not parameter.get("required")
+                    told.setdefault(parameter["name"], set()).add(operation["operationId"])
+        on_one = {"replaceTask", "patchTask", "completeTask", "deleteTask", "restoreTask", "revertTask", "purgeTask"}
+        assert told == {
+            "If-None-Match": {"listTasks", "getTask"},
+            "If-Match": on_one,
+            "Idempotency-Key": on_one | {"createTask", "batchTasks", "emptyTrash"},
+        }
+
+    def test_a_body_that_is_not_needed_is_not_required_and_a_patch_has_two_types(
+        self, document: dict[str, Any]
+    ) -> None:
+        bodies = {
+            operation["operationId"]: operation["requestBody"]
+            for _, _, operation in operations(document)
+            if "requestBody" in operation
+        }
+        assert [name for name, body in bodies.items() if not body["required"]] == ["completeTask"]
+        assert {
+            name: [*body["content"]] for name, body in bodies.items() if [*body["content"]] != ["application/json"]
+        } == {"patchTask": ["application/merge-patch+json", "application/json"]}
+
+    def test_every_code_of_a_refusal_has_an_example_where_it_can_happen(self, document: dict[str, Any]) -> None:
+        codes: dict[str, set[str]] = {}
+        for name, status, response in responses(document):
+            if status >= "400":
+                examples = response["content"]["application/json"]["examples"].values()
+                codes[name] = codes.get(name, set()) | {each["value"]["error"]["code"] for each in examples}
+        assert {name for name in codes if "INVALID_CURSOR" in codes[name]} == {"listTasks"}
+        for path, method, operation in operations(document):
+            takes_a_key = path.startswith(("/api/tasks", "/api/trash")) and method != "get"
+            assert ("IDEMPOTENCY_KEY_REUSED" in codes[operation["operationId"]]) == takes_a_key
+        assert {"VALIDATION_ERROR", "PRECONDITION_FAILED", "PRECONDITION_REQUIRED"} <= codes["batchTasks"]
+        [failed, of_a_batch] = document["components"]["responses"]["PRECONDITION_FAILED"]["content"][
+            "application/json"
+        ]["examples"].values()
+        assert failed["value"]["error"]["current"]["id"] == 42
+        assert of_a_batch["value"]["error"]["index"] == 0
 
     def test_422_is_described_for_all_of_its_reasons(self, document: dict[str, Any]) -> None:
         descriptions = {response["description"] for _, status, response in responses(document) if status == "422"}
@@ -168,9 +276,12 @@ class TestDocument:
         in_body = document["components"]["schemas"]["Task"]["properties"]["id"]
         assert (in_body["minimum"], in_body["maximum"]) == (1, MAX_ID)
         parameters = [
-            parameter for _, _, operation in operations(document) for parameter in operation.get("parameters", [])
+            parameter
+            for _, _, operation in operations(document)
+            for parameter in operation.get("parameters", [])
+            if parameter["in"] == "path"
         ]
-        assert [each["name"] for each in parameters] == ["session_id", "token_id", *["task_id"] * 4]
+        assert [each["name"] for each in parameters] == ["session_id", "token_id", *["task_id"] * 9]
         for parameter in parameters[2:]:
             assert (parameter["name"], parameter["in"], parameter["required"]) == ("task_id", "path", True)
             assert parameter["schema"] == {
@@ -209,7 +320,12 @@ class TestTruth:
             assert answer.json() == document
 
     async def test_every_answer_of_a_tour_is_as_documented_and_the_tour_sees_all_that_is(
-        self, document: dict[str, Any], ada: httpx.AsyncClient, stranger: httpx.AsyncClient
+        self,
+        document: dict[str, Any],
+        running: Litestar,
+        ada: httpx.AsyncClient,
+        stranger: httpx.AsyncClient,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         seen: set[tuple[str, str]] = set()
         mine = (await ada.post("/api/tasks", json={"title": "Buy milk"})).json()["data"]["id"]
@@ -219,22 +335,15 @@ class TestTruth:
         ) -> None:
             answer = await client.request(method, path.format(task_id=task_id), **request)
             operation = document["paths"][path][method]
-            status = str(answer.status_code)
-            response = look_up(document, operation["responses"][status])
-            seen.add((operation["operationId"], status))
-            for name, header in response["headers"].items():
-                if name in LIMITED:
-                    continue
-                schema = look_up(document, header)["schema"]
-                value = answer.headers[name]
-                fits(document, schema, int(value) if schema["type"] == "integer" else value)
-            if "content" in response:
-                assert answer.headers["content-type"] == "application/json"
-                fits(document, response["content"]["application/json"]["schema"], answer.json())
-            else:
-                assert answer.content == b""
+            is_as_documented(document, operation, answer)
+            seen.add((operation["operationId"], str(answer.status_code)))
 
-        tasks, task, flip = "/api/tasks", "/api/tasks/{task_id}", "/api/tasks/{task_id}/complete"
+        tasks, task, flip = TASKS, TASK, FLIP
+        changes: list[tuple[str, str, dict[str, Any]]] = [
+            ("put", task, {"json": {"title": "Buy oats"}}),
+            ("patch", flip, {}),
+            ("delete", task, {}),
+        ]
         service = ["/", "/health/live", "/health/ready", "/api/health"]
         known = [("get", tasks), ("get", task), ("put", task), ("patch", flip)]
         bodies: list[dict[str, Any]] = [
@@ -250,6 +359,18 @@ class TestTruth:
         for method, path in [("get", tasks), ("get", task), ("patch", flip), ("delete", task)]:
             await go(method, path, content=b"x", headers={"content-encoding": "gzip"})
             await go(method, path, content=b"x" * (MAX_BODY_BYTES + 1))
+        for content in (b"{", b'{"completed": 1}'):
+            await go("patch", flip, content=content)
+        await go("get", tasks, params={"limit": 0})
+        for path in (tasks, task):
+            await go("get", path, headers={"if-none-match": "*"})
+        for method, path, body in changes:
+            await go(method, path, headers={"if-match": '"v999"'}, **body)
+        with monkeypatch.context() as patched:
+            strict = msgspec.structs.replace(running.state["settings"], require_if_match=True)
+            patched.setitem(running.state, "settings", strict)
+            for method, path, body in changes:
+                await go(method, path, **body)
         for method, path in [*known, ("delete", task)]:
             await go(method, path, json={"title": "Buy oats"} if method == "put" else None)
         for method, path in [("post", tasks), *known, ("delete", task)]:
@@ -281,7 +402,7 @@ class TestTruth:
 
         ids = {
             operation["operationId"] for _, _, operation in operations(document) if operation["tags"] != ["Accounts"]
-        }
+        } - TOURED_ELSEWHERE
         told = {(name, status) for name, status, _ in responses(document) if name in ids}
         assert without_some(told) == without_some(seen)
 
@@ -295,19 +416,9 @@ class TestTruth:
             headers = {**request.pop("headers", {}), **({"authorization": f"Bearer {token}"} if token else {})}
             answer = await stranger.request(method, path.format(**names), headers=headers, **request)
             operation = document["paths"][path][method]
-            response = look_up(document, operation["responses"][str(answer.status_code)])
+            is_as_documented(document, operation, answer)
             seen.add((operation["operationId"], str(answer.status_code)))
-            for name, header in response["headers"].items():
-                if name in LIMITED:
-                    continue
-                schema = look_up(document, header)["schema"]
-                value = answer.headers[name]
-                fits(document, schema, int(value) if schema["type"] == "integer" else value)
-            if "content" not in response:
-                assert answer.content == b""
-                return None
-            fits(document, response["content"]["application/json"]["schema"], answer.json())
-            return answer.json().get("data")
+            return answer.json().get("data") if answer.content else None
 
         auth = "/api/auth"
         joan = {"name": "Joan", "email": "joan@example.com", "password": "correct horse"}

@@ -13,8 +13,10 @@ import pytest
 from litestar import Litestar, get
 
 from app import failures
+from app.accounts import failures as accounts
 from app.errors import render, respond, understand
 from app.failures import Failure
+from app.tasks import failures as tasks
 from tests.conftest import visitor
 
 READ = "The request could not be read."
@@ -60,10 +62,28 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {"www-authenticate": 'Bearer error="insufficient_scope", scope="write"'},
     ),
     (failures.NotFound(), 404, envelope("NOT_FOUND", NOWHERE), {}),
-    (failures.UserNotFound(), 404, envelope("NOT_FOUND", "There is no account for this token yet."), {}),
-    (failures.SessionNotFound(), 404, envelope("NOT_FOUND", "There is no such session."), {}),
-    (failures.TokenNotFound(), 404, envelope("NOT_FOUND", "There is no such token."), {}),
-    (failures.TaskNotFound(), 404, envelope("NOT_FOUND", "There is no such task."), {}),
+    (accounts.UserNotFound(), 404, envelope("NOT_FOUND", "There is no account for this token yet."), {}),
+    (accounts.SessionNotFound(), 404, envelope("NOT_FOUND", "There is no such session."), {}),
+    (accounts.TokenNotFound(), 404, envelope("NOT_FOUND", "There is no such token."), {}),
+    (tasks.TaskNotFound(), 404, envelope("NOT_FOUND", "There is no such task."), {}),
+    (
+        tasks.PreconditionFailed({"id": 1}, '"v7"'),
+        412,
+        {
+            "error": {
+                "code": "PRECONDITION_FAILED",
+                "message": "The task has changed in the meantime.",
+                "current": {"id": 1},
+            }
+        },
+        {"etag": '"v7"'},
+    ),
+    (
+        tasks.PreconditionRequired(),
+        428,
+        envelope("PRECONDITION_REQUIRED", "Say which version you mean to change: If-Match is required."),
+        {},
+    ),
     (
         failures.MethodNotAllowed({"PUT", "GET"}),
         405,
@@ -105,6 +125,15 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (
+        failures.UnsupportedPatch(),
+        415,
+        envelope(
+            "UNSUPPORTED_MEDIA_TYPE",
+            "A patch must be application/merge-patch+json or application/json, in UTF-8 and not compressed.",
+        ),
+        {"accept-patch": "application/merge-patch+json, application/json"},
+    ),
+    (
         failures.Invalid("title", "Title is required"),
         422,
         {
@@ -112,6 +141,44 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
                 "code": "VALIDATION_ERROR",
                 "message": "Title is required",
                 "fields": [{"field": "title", "message": "Title is required"}],
+            }
+        },
+        {},
+    ),
+    (
+        tasks.InvalidCursor(),
+        422,
+        {
+            "error": {
+                "code": "INVALID_CURSOR",
+                "message": "The cursor does not belong to this list. Begin again without one.",
+                "fields": [
+                    {
+                        "field": "cursor",
+                        "message": "The cursor does not belong to this list. Begin again without one.",
+                    }
+                ],
+            }
+        },
+        {},
+    ),
+    (
+        tasks.KeyReused(),
+        422,
+        envelope(
+            "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with another request. Take a new one for each."
+        ),
+        {},
+    ),
+    (
+        tasks.InOperation(2, tasks.PreconditionFailed({"id": 1}, '"v7"')),
+        412,
+        {
+            "error": {
+                "code": "PRECONDITION_FAILED",
+                "message": "Operation 2: The task has changed in the meantime.",
+                "current": {"id": 1},
+                "index": 2,
             }
         },
         {},
@@ -147,7 +214,7 @@ def everything(base: type[Failure]) -> Iterator[type[Failure]]:
 
 class TestFailures:
     def test_this_is_all_of_them(self) -> None:
-        known = {each for each in everything(Failure) if each.__module__ == "app.failures"}
+        known = {each for each in everything(Failure) if each.__module__.startswith("app.")}
         assert known == {type(failure) for failure, *_ in FAILURES}
 
     @pytest.mark.parametrize(("failure", "status", "body", "headers"), FAILURES, ids=IDS)

@@ -16,15 +16,18 @@ ROOT = Path(app.__file__).parent.parent
 
 # Who may import whom: only from a lower floor. Within a floor, only as the tuples below allow.
 FLOORS = {
-    "app.__main__": 9,
-    "app.server": 8,
-    "app.edge.protocol": 8,
+    "app.__main__": 10,
+    "app.server": 9,
+    "app.edge.protocol": 9,
     "app.workers": 7,
-    "app.main": 7,
+    "app.main": 8,
+    "app.upkeep": 5,
     "app.piccolo_app": 7,
-    "app.admin": 6,
+    "app.admin": 7,
     "app.health": 6,
-    "app.tasks.controller": 6,
+    "app.tasks.controller": 7,
+    "app.tasks.history": 6,
+    "app.tasks.trash": 6,
     "app.accounts.access": 6,
     "app.accounts.controller": 6,
     "app.auth.middleware": 5,
@@ -35,21 +38,36 @@ FLOORS = {
     "app.accounts.queries": 5,
     "app.accounts.limits": 5,
     "app.tasks.queries": 5,
+    "app.tasks.batch": 6,
+    "app.tasks.bulk": 5,
+    "app.tasks.operations": 5,
+    "app.tasks.once": 5,
+    "app.tasks.keys": 4,
+    "app.tasks.conditions": 4,
+    "app.tasks.failures": 3,
+    "app.tasks.listing": 5,
+    "app.tasks.parameters": 3,
+    "app.tasks.cursors": 4,
+    "app.tasks.remembered": 0,
     "app.auth.authenticator": 4,
     "app.auth.queries": 4,
     "app.auth.keys": 4,
-    "app.bodies": 4,
-    "app.docs": 5,
+    "app.bodies": 3,
+    "app.docs": 6,
     "app.edge.ring": 4,
     "app.owners": 4,
     "app.tables": 4,
     "app.accounts.structs": 4,
     "app.accounts.emails": 3,
     "app.accounts.passwords": 3,
+    "app.tasks.changes": 3,
     "app.tasks.structs": 3,
+    "app.tasks.versions": 0,
+    "app.accounts.failures": 3,
     "app.auth.tokens": 3,
     "app.auth.opaque": 3,
-    "app.openapi": 4,
+    "app.openapi": 5,
+    "app.wording": 4,
     "app.handlers": 3,
     "app.database": 3,
     "app.limits": 2,
@@ -69,13 +87,14 @@ FLOORS = {
     "app.migrations": 2,
     "app.pulse": 2,
     "app.pool": 1,
-    "app.lanes": 0,
-    "app.lane": -1,
+    "app.steps": 0,
+    "app.lanes": -1,
+    "app.lane": -2,
     "app.primary": 0,
     "app.envelopes": 1,
     "app.texts": 1,
     "app.logs": 1,
-    "app.statements": 1,
+    "app.statements": -1,
     "app.embedded": 0,
     "app.leaving": 0,
     "app.settings": 0,
@@ -87,11 +106,22 @@ NEIGHBOURS = {
     # What a room's steps have among themselves.
     ("app.accounts.access", "app.accounts.controller"),
     ("app.accounts.logins", "app.accounts.queries"),
+    ("app.tasks.history", "app.tasks.controller"),
+    ("app.tasks.trash", "app.tasks.controller"),
     ("app.accounts.proof", "app.accounts.queries"),
     ("app.accounts.proof", "app.accounts.limits"),
+    ("app.tasks.batch", "app.tasks.bulk"),
+    ("app.tasks.batch", "app.tasks.operations"),
+    ("app.tasks.bulk", "app.tasks.operations"),
+    ("app.tasks.bulk", "app.tasks.queries"),
+    ("app.tasks.queries", "app.tasks.once"),
+    ("app.openapi", "app.tasks.conditions"),
+    ("app.openapi", "app.tasks.keys"),
     ("app.pool", "app.tracing"),  # a pool of another kind, where traces are wanted
     ("app.auth.authenticator", "app.auth.queries"),
     ("app.auth.authenticator", "app.auth.keys"),
+    ("app.tasks.listing", "app.tasks.queries"),
+    ("app.tasks.parameters", "app.tasks.structs"),
 }
 ROOMS = ("app.auth", "app.accounts", "app.tasks")
 DOORS = {"app.auth.middleware", "app.auth.tokens", "app.auth.opaque"}  # what one room may use of another
@@ -248,3 +278,18 @@ def test_the_readmes_commands_are_the_ones_that_are_run() -> None:
     assert block == "sh\npython3 -m pip install -qq -t .tools -r requirements-tools.txt && .tools/bin/just serve\n"
     assert len(re.findall(r"^python3 -m pip install .*/just test$", readme, re.MULTILINE)) == 1
     assert "@@" not in readme
+
+
+def anchors(document: Path) -> set[str]:
+    """Where links into a document can lead: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
+def test_every_link_to_another_page_leads_there(name: str) -> None:
+    page = ROOT / name
+    for path, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^):]*)\)", page.read_text())):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), anchor

@@ -7,15 +7,17 @@ from typing import Any
 
 import asyncpg
 import pytest
+from piccolo.querystring import QueryString
 
 from app import lanes, pool
 from app.settings import Settings
+from app.statements import Statement
 from tests.conftest import SECRET
 from tests.faults.wire import wire_to
 
 
 @asynccontextmanager
-async def opened(url: str, **changes: Any) -> AsyncIterator[pool.Pool]:
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.SteppedPool]:
     it = await pool.open_pool(Settings(database_url=url, jwt_secrets=(SECRET,), **changes))
     try:
         yield it
@@ -127,7 +129,11 @@ async def test_a_connection_to_a_server_that_takes_no_changes_any_more_is_let_go
             async with it.acquire() as connection:
                 await connection.fetch(change)
 
-        for ask in (lambda: it.run(change, []), lambda: it.run_all([(change, [])]), piccolo):
+        async def in_steps() -> None:
+            async with it.transaction() as steps:
+                await steps.fetch(Statement(QueryString(change)))
+
+        for ask in (lambda: it.run(change, []), in_steps, piccolo):
             [[_, pid]] = await it.run(read_only, [])
             with pytest.raises((asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError)):
                 await ask()

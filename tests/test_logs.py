@@ -364,7 +364,7 @@ class TestCrashes:
         assert (answer.status_code, answer.json()) == (500, CRASH)
         assert crash_line["message"] == "Unexpected UndefinedTableError"
         assert crash_line["traceback"].endswith("asyncpg.exceptions.UndefinedTableError: SQLSTATE 42P01")
-        assert "in list_tasks\n" in crash_line["traceback"]
+        assert "in all_tasks\n" in crash_line["traceback"]
         assert crash_line["request_id"] == request_line["request_id"] == answer.headers["x-request-id"]
         assert (await ada.get("/api/tasks")).status_code == 200
 

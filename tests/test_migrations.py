@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import os
+import secrets
 import shutil
 import stat
 import subprocess
@@ -11,14 +12,16 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from app import migrations, owners, pool
 from app.settings import ROOT, Settings
-from app.tasks import queries
+from app.statements import Statement
+from app.tasks import listing, queries
 from tests.conftest import SECRET
 
 # A Better Auth that came first has made its table, exactly so, and two people are in it.
@@ -37,7 +40,21 @@ INSERT INTO "user" VALUES
     ('u2', 'Bob', 'bob@example.com', false, NULL, '2026-01-03', '2026-01-03');
 """
 
-TABLES = ("tasks", "rate_limits", "credentials", "login_sessions", "personal_access_tokens")
+GRANTED = (
+    "tasks",
+    "revisions",
+    "task_versions",
+    "idempotency_keys",
+    "rate_limits",
+    "credentials",
+    "login_sessions",
+    "personal_access_tokens",
+)
+TABLES = (*GRANTED, "task_words")  # which only functions read
+THEIR_OWN = (
+    "ALL public ((user_id = current_setting('tasks.owner'::text, true))"
+    " OR (current_setting('tasks.staff'::text, true) = 'on'::text))"
+)
 
 Catalog = dict[str, list[str]]
 NOTHING: Catalog = {
@@ -46,6 +63,8 @@ NOTHING: Catalog = {
     "indexes": [],
     "triggers": [],
     "functions": [],
+    "collations": [],
+    "options": [],
     "sequences": [],
     "comments": [],
     "policies": [],
@@ -56,6 +75,11 @@ TASKS: Catalog = {
         "credentials.password_hash text NOT NULL",
         "credentials.updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "credentials.user_id text NOT NULL",
+        "idempotency_keys.answer text NOT NULL",
+        "idempotency_keys.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "idempotency_keys.fingerprint bytea NOT NULL",
+        "idempotency_keys.key text NOT NULL",
+        "idempotency_keys.user_id text NOT NULL",
         "login_sessions.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "login_sessions.expires_at timestamp with time zone NOT NULL",
         "login_sessions.family_hash bytea NOT NULL",
@@ -79,63 +103,128 @@ TASKS: Catalog = {
         "rate_limits.last_attempt timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "rate_limits.locked_until timestamp with time zone",
         "rate_limits.recent_attempts timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[]",
+        "revisions.epoch bigint NOT NULL DEFAULT ((random() * ('9007199254740991'::bigint)::double precision))::bigint",
+        "revisions.revision bigint NOT NULL DEFAULT 0",
+        "revisions.searched bigint NOT NULL DEFAULT '-1'::integer",
+        "revisions.user_id text NOT NULL",
+        "task_versions.changed_at timestamp(3) with time zone NOT NULL",
+        "task_versions.changed_by text",
+        "task_versions.completed boolean NOT NULL DEFAULT false",
+        "task_versions.deleted_at timestamp(3) with time zone",
+        "task_versions.description text",
+        "task_versions.task_id bigint NOT NULL",
+        "task_versions.title text NOT NULL",
+        "task_versions.user_id text NOT NULL",
+        "task_versions.version bigint NOT NULL",
+        "task_words.task_id bigint NOT NULL",
+        "task_words.user_id text NOT NULL",
+        "task_words.version bigint NOT NULL",
+        "task_words.words tsvector NOT NULL",
+        "tasks.changed_by text",
         "tasks.completed boolean NOT NULL DEFAULT false",
         "tasks.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "tasks.deleted_at timestamp(3) with time zone",
         "tasks.description text",
         "tasks.id bigint NOT NULL DEFAULT nextval('tasks_id_seq'::regclass)",
         "tasks.title character varying(500) NOT NULL DEFAULT ''::character varying",
         "tasks.updated_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "tasks.user_id text NOT NULL",
+        "tasks.version bigint NOT NULL DEFAULT 0",
     ],
     "constraints": [
         "credentials_pkey PRIMARY KEY (user_id)",
         'credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "idempotency_keys_pkey PRIMARY KEY (user_id, key)",
+        'idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "login_sessions_family_hash_key UNIQUE (family_hash)",
         "login_sessions_pkey PRIMARY KEY (id)",
         'login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "personal_access_tokens_pkey PRIMARY KEY (id)",
         "personal_access_tokens_token_hash_key UNIQUE (token_hash)",
-        'personal_access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE'
-        " CASCADE ON DELETE CASCADE",
+        'personal_access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON'
+        " DELETE CASCADE",
         "rate_limits_pkey PRIMARY KEY (email)",
+        "revisions_pkey PRIMARY KEY (user_id)",
+        'revisions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "scope_is_known CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))",
+        "task_versions_pkey PRIMARY KEY (task_id, version)",
+        "task_words_pkey PRIMARY KEY (task_id)",
+        "task_words_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE",
         "tasks_pkey PRIMARY KEY (id)",
         'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
-        "title_has_text CHECK (((char_length(btrim((title)::text)) >= 1) AND"
-        " (char_length(btrim((title)::text)) <= 500)))",
+        "title_has_text CHECK ((btrim((title)::text) <> ''::text))",
     ],
     "indexes": [
+        "CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at)",
         "CREATE INDEX login_sessions_expires_at ON public.login_sessions USING btree (expires_at)",
         "CREATE INDEX login_sessions_user_id ON public.login_sessions USING btree (user_id)",
         "CREATE INDEX personal_access_tokens_user_id ON public.personal_access_tokens USING btree (user_id)",
         "CREATE INDEX rate_limits_last_attempt ON public.rate_limits USING btree (last_attempt)",
-        "CREATE INDEX tasks_by_completed ON public.tasks USING btree (user_id, completed, created_at DESC, id DESC)",
-        "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC)",
+        "CREATE INDEX task_words_by_word ON public.task_words USING gin (words) WITH (fastupdate=off)",
+        "CREATE INDEX tasks_by_deletion ON public.tasks USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)",
+        "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC) WHERE"
+        " (deleted_at IS NULL)",
+        "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC, id DESC) WHERE"
+        " (deleted_at IS NOT NULL)",
         "CREATE UNIQUE INDEX credentials_pkey ON public.credentials USING btree (user_id)",
+        "CREATE UNIQUE INDEX idempotency_keys_pkey ON public.idempotency_keys USING btree (user_id, key)",
         "CREATE UNIQUE INDEX login_sessions_family_hash_key ON public.login_sessions USING btree (family_hash)",
         "CREATE UNIQUE INDEX login_sessions_pkey ON public.login_sessions USING btree (id)",
         "CREATE UNIQUE INDEX personal_access_tokens_pkey ON public.personal_access_tokens USING btree (id)",
-        "CREATE UNIQUE INDEX personal_access_tokens_token_hash_key ON public.personal_access_tokens"
-        " USING btree (token_hash)",
+        "CREATE UNIQUE INDEX personal_access_tokens_token_hash_key ON public.personal_access_tokens USING btree"
+        " (token_hash)",
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
+        "CREATE UNIQUE INDEX revisions_pkey ON public.revisions USING btree (user_id)",
+        "CREATE UNIQUE INDEX task_versions_pkey ON public.task_versions USING btree (task_id, version)",
+        "CREATE UNIQUE INDEX task_words_pkey ON public.task_words USING btree (task_id)",
         "CREATE UNIQUE INDEX tasks_pkey ON public.tasks USING btree (id)",
     ],
     "triggers": [
+        "CREATE TRIGGER tasks_begin BEFORE INSERT ON public.tasks FOR EACH ROW WHEN (((new.version IS NULL) OR"
+        " (new.version = 0))) EXECUTE FUNCTION tasks_begin()",
+        "CREATE TRIGGER tasks_forget AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT"
+        " EXECUTE FUNCTION tasks_forget()",
+        "CREATE TRIGGER tasks_forget_all AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
+        " tasks_forget_all()",
         "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
     "functions": [
+        "tasks_bare(text) RETURNS text",
+        "tasks_begin() RETURNS trigger",
+        "tasks_forget() RETURNS trigger",
+        "tasks_forget_all() RETURNS trigger",
+        "tasks_found(text,text) RETURNS TABLE(task_id bigint, rank real) as its owner search_path=public, pg_temp",
+        "tasks_learn(text) RETURNS bigint as its owner search_path=public, pg_temp enable_sort=on",
+        "tasks_next_revision(text,bigint) RETURNS bigint",
+        "tasks_plain(text) RETURNS text",
+        "tasks_query(text,text) RETURNS tsquery",
+        "tasks_scope(text) RETURNS text",
         "tasks_stamp() RETURNS trigger",
+        "tasks_words(text,text,text) RETURNS tsvector",
+    ],
+    "collations": [
+        "tasks_people",
+    ],
+    "options": [
+        "revisions fillfactor=50",
+        "task_words_by_word fastupdate=off",
+        "tasks fillfactor=90",
     ],
     "sequences": [
         "tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id",
     ],
     "comments": [],
     "policies": [
-        "tasks t t",  # enabled, and forced
-        "tasks_of_owner ALL public ((user_id = current_setting('tasks.owner'::text, true))"
-        " OR (current_setting('tasks.staff'::text, true) = 'on'::text))",
+        "idempotency_keys t t",  # enabled, and forced
+        f"idempotency_keys_of_owner {THEIR_OWN}",
+        "revisions t t",
+        f"revisions_of_owner {THEIR_OWN}",
+        "task_versions t t",
+        f"task_versions_of_owner {THEIR_OWN}",
+        "tasks t t",
+        f"tasks_of_owner {THEIR_OWN}",
     ],
-    "grants": sorted(f"{table} {what}" for table in TABLES for what in ("DELETE", "INSERT", "SELECT", "UPDATE")),
+    "grants": sorted(f"{table} {what}" for table in GRANTED for what in ("DELETE", "INSERT", "SELECT", "UPDATE")),
 }
 USERS: Catalog = {
     **NOTHING,
@@ -174,9 +263,17 @@ CATALOG = {
         SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = ANY($1) AND NOT tgisinternal
         ORDER BY 1""",
     "functions": """
-        SELECT oid::regprocedure || ' RETURNS ' || pg_get_function_result(oid) FROM pg_proc
-        WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid = ANY($1) AND NOT tgisinternal)
-            OR (cardinality($1) = 0 AND pronamespace = 'public'::regnamespace) ORDER BY 1""",
+        SELECT concat_ws(' ', oid::regprocedure, 'RETURNS', pg_get_function_result(oid),
+            CASE WHEN prosecdef THEN 'as its owner' END, array_to_string(proconfig, ' '))
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            AND (cardinality($1) = 0 OR to_regclass('tasks') = ANY($1)) ORDER BY 1""",
+    "collations": """
+        SELECT collname FROM pg_collation WHERE collnamespace = 'public'::regnamespace
+            AND (cardinality($1) = 0 OR to_regclass('tasks') = ANY($1)) ORDER BY 1""",
+    "options": """
+        SELECT relname || ' ' || array_to_string(reloptions, ' ') FROM pg_class
+        WHERE (oid = ANY($1) OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = ANY($1)))
+            AND reloptions IS NOT NULL ORDER BY 1""",
     "sequences": """
         SELECT format('%s %s from %s by %s to %s, owned by %s.%s', c.relname, format_type(s.seqtypid, NULL),
             s.seqstart, s.seqincrement, s.seqmax, d.refobjid::regclass, a.attname)
@@ -191,7 +288,8 @@ CATALOG = {
         SELECT concat_ws(' ', relname, relrowsecurity, relforcerowsecurity)
         FROM pg_class WHERE oid = ANY($1) AND (relrowsecurity OR relforcerowsecurity)
         UNION ALL SELECT concat_ws(' ', policyname, cmd, array_to_string(roles, ','), qual, with_check)
-        FROM pg_policies WHERE (schemaname || '.' || quote_ident(tablename))::regclass = ANY($1) ORDER BY 1""",
+        FROM pg_policies WHERE (schemaname, tablename) IN (SELECT 'public', relname FROM pg_class WHERE oid = ANY($1))
+        ORDER BY 1""",
     "grants": """
         SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl)
         WHERE oid = ANY($1) AND grantee = to_regrole('tasks_app') ORDER BY 1""",
@@ -267,7 +365,7 @@ class Story:
             for owner in ("u1", "u9"):
                 values = {"owner": owner, "email": "ada@example.com", "name": "Ada"}
                 for statement in (owners.ADD_OWNER, queries.CREATE):
-                    values |= {"title": "Buy milk", "description": None}
+                    values |= {"title": "Buy milk", "description": None, "by": "jwt"}
                     rows = await connection.fetch(statement.sql, *statement.bind(values))
                 self.created.append(tuple(rows[0])[:5])
             await connection.execute("""DELETE FROM "user" WHERE id = 'u9'""")
@@ -284,7 +382,8 @@ class Story:
     async def look(self, moment: str, connection: asyncpg.Connection) -> None:
         self.tasks[moment] = await catalog(connection, *TABLES)
         self.users[moment] = await catalog(connection, "user")
-        self.functions[moment] = (await catalog(connection))["functions"]
+        nowhere = await catalog(connection)
+        self.functions[moment] = nowhere["functions"] + nowhere["collations"]
         # Where each row lies and who wrote it last, besides what it says; and the file that it is in.
         self.rows[moment] = (
             [
@@ -336,7 +435,7 @@ class TestAnEmptyDatabase:
     async def test_of_two_processes_that_migrate_at_once_one_does_it(self, ours: Story) -> None:
         nothing, done = sorted(ours.outputs)
         assert nothing == ""
-        assert "5 migrations" in done
+        assert "10 migrations" in done
         for _, name in migrations.known():
             assert done.count(f"{name}") == 1
 
@@ -380,6 +479,145 @@ class TestBetterAuthsTable:
         assert theirs.users["again"] == theirs.users["forwards"]
 
 
+SOURCES = "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+STAYS = "id, user_id, title, description, completed, created_at, updated_at"
+
+
+class Grown:
+    """A database of version 5 with tasks, whose owner is no superuser: what it had then, has later, and back again."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.catalogs: list[Catalog] = []
+        self.sources: list[list[asyncpg.Record]] = []
+        self.tasks: list[list[asyncpg.Record]] = []
+
+    async def look(self, connection: asyncpg.Connection) -> None:
+        self.catalogs.append(await catalog(connection, *TABLES, "user"))
+        self.sources.append(await connection.fetch(SOURCES))
+        self.tasks.append(await connection.fetch(f"SELECT {STAYS} FROM tasks ORDER BY id"))
+
+    async def piccolo(self, *arguments: str) -> None:
+        await piccolo(*arguments, home=ROOT, **{**os.environ, "DATABASE_URL": self.url})
+
+
+async def ask(connection: asyncpg.Connection, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await connection.fetch(statement.sql, *statement.bind(values))]
+
+
+@pytest.fixture(scope="module")
+async def grown(new_database: Callable[[], str], database_url: str) -> AsyncIterator[Grown]:
+    url = new_database()
+    role = f"tasks_test_{secrets.token_hex(4)}"
+    async with connected(url) as superuser:
+        await superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+        await superuser.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} OWNER TO {role}")
+        place = urlsplit(url)
+        theirs = Grown(place._replace(netloc=f"{role}:{role}@{place.netloc.rpartition('@')[2]}").geturl())
+        await theirs.piccolo("forwards", "tasks", "2026-11-25T20:00:00:000005")
+        async with connected(theirs.url) as connection:
+            await connection.execute(
+                """
+                SET tasks.staff = 'on';
+                INSERT INTO "user" (id, name, email) SELECT 'u' || n, '', n || '@x' FROM generate_series(1, 100) AS n;
+                INSERT INTO tasks (user_id, title, description, completed, created_at)
+                SELECT 'u' || n % 100 + 1, 'Task ' || n, nullif(n % 3, 0), n % 2 = 0, now() - make_interval(mins => n)
+                FROM generate_series(1, 10000) AS n
+                """
+            )
+            await theirs.look(connection)
+            await migrations.migrate(configured(theirs.url))
+            await theirs.look(connection)
+        yield theirs
+        await superuser.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.fixture
+async def owner(grown: Grown) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the tables' owner, in a transaction that will never have been."""
+    async with connected(grown.url) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        yield connection
+        await transaction.rollback()
+
+
+async def count(connection: asyncpg.Connection, table: str) -> int:
+    """Count its rows, as the staff."""
+    query = f"SELECT (SELECT count(*) FROM {table}) FROM set_config('tasks.staff', 'on', false)"
+    found = await connection.fetch(query)
+    await connection.execute("RESET tasks.staff")
+    return found[0][0]
+
+
+class TestADatabaseInUse:
+    CHANGE: ClassVar[dict[str, Any]] = {"title": "Changed", "describes": False, "description": None, "completed": None}
+
+    async def test_forwards_keeps_every_task_as_it_was(self, grown: Grown) -> None:
+        before, after = grown.tasks
+        assert len(before) == 10_000
+        assert after == before
+
+    async def test_each_task_and_each_list_has_an_entity_tag_that_works(self, owner: asyncpg.Connection) -> None:
+        ada = {"owner": "u2", "task_id": 1}
+        versions: dict[str, Any] = {"by": "jwt", "wanted": True, "versions": "{0}"}
+        about, *tasks = await ask(owner, listing.ALL, owner="u2", known="{}", learnt=None)
+        known = f"{{{about[0]}-{about[-1]}}}"
+
+        assert (about[-1], len(tasks), {task[-1] for task in tasks}) == (0, 100, {0})
+        assert len(await ask(owner, listing.ALL, owner="u2", known=known, learnt=None)) == 1
+        assert [row[-1] for row in await ask(owner, queries.GET, **ada)] == [0]
+        assert [row[-1] for row in await ask(owner, queries.PATCH, **ada, **versions, **self.CHANGE)] == [1]
+        assert await ask(owner, queries.PATCH, **ada, **versions, **self.CHANGE) == []
+        assert len(await ask(owner, listing.ALL, owner="u2", known=known, learnt=None)) == 101
+
+    @pytest.mark.parametrize(
+        ("how", "users", "revision"),
+        [
+            ("TRUNCATE tasks CASCADE", 100, 2),
+            ("TRUNCATE tasks, task_words", 100, 2),
+            ("TRUNCATE tasks, task_words, task_versions", 100, 2),
+            ('TRUNCATE "user" CASCADE', 0, None),
+            ('DELETE FROM "user"', 0, None),
+        ],
+    )
+    async def test_whoever_empties_it_leaves_nothing_behind_and_no_list_as_it_was(
+        self, owner: asyncpg.Connection, how: str, users: int, revision: int | None
+    ) -> None:
+        changed = {"owner": "u2", "task_id": 1, "by": "jwt", "wanted": True, "versions": None, **self.CHANGE}
+        await ask(owner, queries.PATCH, **changed)
+        await ask(owner, listing.LEARN, owner="u2")
+        assert (await count(owner, "task_versions"), await count(owner, "task_words")) == (1, 100)
+
+        await owner.execute(how)
+
+        left = [await count(owner, table) for table in ("tasks", "task_versions", "task_words", "revisions")]
+        assert left == [0, 0, 0, users]
+        await owner.execute("SET tasks.staff = 'on'")
+        assert await owner.fetchval("SELECT revision FROM revisions WHERE user_id = 'u2'") == revision
+
+    async def test_who_empties_it_is_shown_no_more_than_before(self, owner: asyncpg.Connection) -> None:
+        await owner.execute("TRUNCATE tasks CASCADE")
+        assert await owner.fetch("SELECT FROM revisions") == []
+
+    async def test_backwards_it_is_what_it_was_and_keeps_what_is_not_in_the_trash(self, grown: Grown) -> None:
+        async with connected(grown.url) as connection:
+            await connection.execute("SET tasks.staff = 'on'")
+            await ask(
+                connection, queries.PATCH, owner="u2", task_id=1, by="jwt", wanted=True, versions=None, **self.CHANGE
+            )
+            await ask(connection, queries.DELETE, owner="u3", task_id=2, by="jwt", wanted=True, versions=None)
+            await grown.look(connection)
+
+            await grown.piccolo("backwards", "tasks", "2026-11-25T23:00:00:000006", "--auto_agree")
+            await grown.look(connection)
+
+        assert grown.catalogs[-1] == grown.catalogs[0] != grown.catalogs[1]
+        assert grown.sources[-1] == grown.sources[0] != grown.sources[1]
+        assert grown.tasks[-1] == [task for task in grown.tasks[-2] if task["id"] != 2]
+        assert [task["title"] for task in grown.tasks[-1]][:2] == ["Changed", "Task 3"]
+
+
 class TestKnownAndMissing:
     async def test_known_are_the_ones_that_piccolo_applies(self, sql: asyncpg.Connection) -> None:
         assert await applied(sql) == migrations.known()
@@ -392,6 +630,11 @@ class TestKnownAndMissing:
             "2026-11-21T02:50:00:000003",
             "2026-11-21T06:00:00:000004",
             "2026-11-25T20:00:00:000005",
+            "2026-11-25T23:00:00:000006",
+            "2026-11-25T23:00:00:000007",
+            "2026-11-25T23:30:00:000008",
+            "2026-11-25T23:30:00:000009",
+            "2026-11-25T23:30:00:000010",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -484,14 +727,14 @@ class TestPiccolosCommand:
             assert not (copy / ".data" / "postgres" / "postmaster.pid").exists()
             return output
 
-        assert "5 migrations" in await command("forwards", "all")
+        assert "10 migrations" in await command("forwards", "all")
         listed = [line.split("|") for line in (await command("check")).splitlines() if "|" in line]
         assert {tuple(cell.strip() for cell in cells)[::3] for cells in listed[1:]} == {
             ("tasks", "True"),
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-25T20:00:00:000005" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-25T23:30:00:000010" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

@@ -54,7 +54,7 @@ def with_options(url: str, **options: str) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, **changes: Any) -> AsyncIterator[pool.Pool]:
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.SteppedPool]:
     it = await pool.open_pool(configured(url, **changes))
     try:
         yield it
@@ -212,7 +212,7 @@ class TestPool:
         server.close()
 
 
-async def cancel_at_every_moment(it: pool.Pool, sql: asyncpg.Connection) -> None:
+async def cancel_at_every_moment(it: pool.SteppedPool, sql: asyncpg.Connection) -> None:
     """Cancel new statements after each number of the event loop's rounds, until the server is done with them.
 
     In one round in fifty it has heard what to prepare, and has not been told yet to go on.

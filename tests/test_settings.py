@@ -61,9 +61,11 @@ class TestDefaults:
             "otel_endpoint": None,
             "trusted_proxies": ("127.0.0.1", "::1"),
             "rate_limit": Rate(600, 60),
+            "require_if_match": False,
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
             "data_dir": data_dir,
+            "trash_days": 30,
         }
 
     def test_what_is_empty_or_blank_is_not_set(self) -> None:
@@ -113,6 +115,7 @@ class TestNumbers:
             ),
             ("PORT", "port", {"1": 1, "8080": 8080, "65535": 65535, "080": 80}),
             ("WORKERS", "workers", {"1": 1, "64": 64}),
+            ("TRASH_DAYS", "trash_days", {"0": 0, "1": 1, "36500": 36500}),
         ],
     )
     def test_a_number_is_taken(self, name: str, field: str, texts: dict[str, float]) -> None:
@@ -126,6 +129,7 @@ class TestNumbers:
             ("DATABASE_POOL_MAX", "a whole number from 1 to 1000", ["0", "1001", "1e2"]),
             ("PORT", "a whole number from 1 to 65535", ["0", "65536", "99999999999999999999", "9" * 5000]),
             ("WORKERS", "a whole number from 1 to 64", ["0", "65", "auto"]),
+            ("TRASH_DAYS", "a whole number from 0 to 36500", ["-1", "36501", "never", "0.5"]),
             (
                 "DATABASE_TIMEOUT",
                 "a number of seconds from 0.01 to 3600",
@@ -549,9 +553,11 @@ class TestDotenv:
             "otel_endpoint": None,
             "trusted_proxies": ["127.0.0.1", "::1"],
             "rate_limit": [600, 60],
+            "require_if_match": False,
             "log_level": "info",
             "log_format": "console",
             "data_dir": str(copy.root / ".data"),
+            "trash_days": 30,
         }
 
     def test_without_one_the_secret_is_kept_beside_the_code(self, copy: Copy) -> None:

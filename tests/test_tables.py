@@ -8,7 +8,19 @@ import asyncpg
 import pytest
 from litestar import Litestar
 from piccolo.apps.migrations.commands.new import AutoMigrationManager
-from piccolo.columns import Array, BigSerial, Boolean, Bytea, Column, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.columns import (
+    Array,
+    BigInt,
+    BigSerial,
+    Boolean,
+    Bytea,
+    Column,
+    ForeignKey,
+    Integer,
+    Text,
+    Timestamptz,
+    Varchar,
+)
 from piccolo.table import Table
 
 from app.piccolo_app import APP_CONFIG
@@ -44,6 +56,7 @@ async def change(rows: asyncpg.Connection, assignments: str) -> asyncpg.Record:
 
 TYPES = {
     Array: "ARRAY",
+    BigInt: "bigint",
     BigSerial: "bigint",
     Boolean: "boolean",
     Bytea: "bytea",
@@ -81,7 +94,10 @@ class TestAgreement:
     async def test_every_table_of_ours_is_in_the_app(self) -> None:
         assert [table._meta.tablename for table in APP_CONFIG.table_classes] == [
             "user",
+            "revisions",
             "tasks",
+            "task_versions",
+            "idempotency_keys",
             "rate_limits",
             "credentials",
             "login_sessions",

@@ -1,6 +1,7 @@
 """PostgreSQL's row-level security around the owners of tasks: it holds whatever a query says, and whatever its plan."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,13 +19,51 @@ from app.database import Database, database
 from app.settings import Settings
 from app.statements import Statement
 from app.tables import Task
-from app.tasks import queries
+from app.tasks import listing, queries
 from tests.conftest import SECRET
 from tests.live.pgbouncer import PgBouncer
-from tests.tasks.test_isolation import OWNERS, WithoutOwner
+from tests.statements import OF_OWNER, declared, without_owner
 
 EVERYTHING = "SELECT id FROM tasks"
 DOES_NOT_HOLD = "Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md."
+
+WHATEVER: dict[str, Any] = {
+    "title": "new",
+    "description": None,
+    "describes": False,
+    "completed": None,
+    "versions": None,
+    "wanted": True,
+    "by": None,
+    "before": 2**53,
+    "then": 1,
+    "key": "a key",
+    "fingerprint": b"1",
+    "answer": "[]",
+    "count": 1,
+    "known": "{}",
+    "learnt": None,
+    "limit": 10,
+    "q": "secret",
+    "at": None,
+    "at_id": None,
+    "created_after": None,
+    "created_before": None,
+    "updated_after": None,
+}
+# Of the 52 pages, those that are made of different parts.
+PAGES = {"-created_at", "title follows counts", "relevance searches follows counts"}
+# These return no task, or are asked for none.
+TELL_NO_TASK = {
+    *("bulk.RAISE", "bulk.BEGIN", "bulk.FORGET", "listing.LEARN", "once.KEEP", "once.RECALL"),
+    *("trash.PURGE", "trash.PURGE once", "trash.EMPTY", "trash.EMPTY once"),
+    *("listing._page title follows counts", "listing._page relevance searches follows counts"),
+}
+STATEMENTS = {
+    name: each
+    for name, each in declared().items()
+    if not name.startswith("upkeep.") and ("_page" not in name or name.partition(" ")[2] in PAGES)
+}
 
 # All but one way to a row, each in turn; and with helpers, if that may be.
 PLANS = {
@@ -37,17 +76,20 @@ PLANS = {
 
 
 @pytest.fixture(params=[1, 20_000], ids=["small", "large"])
-async def crowd(clean: None, sql: asyncpg.Connection, request: pytest.FixtureRequest) -> int:
-    """Ada and Bob with a task each, 1 and 2, and tasks of other people."""
+async def crowd(clean: None, sql: asyncpg.Connection, request: pytest.FixtureRequest) -> None:
+    """Ada and Bob with a task each, 1 and 2, and one each in the trash, 3 and 4; and tasks of other people."""
     await sql.execute(
         f"""
         INSERT INTO "user" (id, name, email) SELECT id, '', id || '@x' FROM unnest('{{ada,bob,eve}}'::text[]) AS id;
-        INSERT INTO tasks (user_id, title) VALUES ('ada', 'hers'), ('bob', 'his');
-        INSERT INTO tasks (user_id, title) SELECT 'eve', n FROM generate_series(1, {request.param}) AS n;
-        ANALYZE tasks
+        INSERT INTO tasks (user_id, title)
+        VALUES ('ada', 'hers'), ('bob', 'a secret'), ('ada', 'hers'), ('bob', 'a secret');
+        UPDATE tasks SET deleted_at = CASE WHEN id > 2 THEN now() END;
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, answer) VALUES ('bob', 'a key', '1', 'a secret');
+        INSERT INTO tasks (user_id, title, version)
+        SELECT 'eve', 'a secret', n FROM generate_series(1, {request.param}) AS n;
+        ANALYZE
         """
     )
-    return request.param
 
 
 @asynccontextmanager
@@ -61,40 +103,62 @@ async def forced(url: str, off: list[str]) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("mutant", [False, True], ids=["as it is", "without its owner"])
+@pytest.mark.parametrize("mutant", [False, True], ids=["as they are", "without their owner"])
 async def test_a_statement_finds_its_owners_rows_and_no_others_whatever_the_plan(
-    crowd: int, database_url: str, sql: asyncpg.Connection, plan: str, mutant: bool
+    crowd: None, database_url: str, mutant: bool
 ) -> None:
-    async with forced(database_url, PLANS[plan]) as connection:
+    for off in PLANS.values():
+        async with forced(database_url, off) as connection:
+            async with connection.transaction():
+                before = await what_is_bobs(connection)
+            for name, whole in STATEMENTS.items():
+                loses = mutant and OF_OWNER.search(whole.sql)
+                statement = without_owner(whole, OF_OWNER) if loses else whole
+                told = str(await connection.fetch(f"EXPLAIN {_literal(statement, about(1))}"))
+                assert "One-Time Filter" in told, (name, told)
+                hers = 0
+                for task_id in (1, 2, 3, 4):
+                    found, after = await attempt(connection, statement, task_id)
+                    assert "secret" not in str(found), name
+                    assert after == before, name
+                    hers += "hers" in str(found) or "ada" in str(found)
+                assert bool(hers) == (name not in TELL_NO_TASK), name
 
-        async def run(name: str, **values: Any) -> list[asyncpg.Record]:
-            statement: Statement = getattr(queries, name)
-            if mutant and name != "CREATE":
-                statement = WithoutOwner(statement)
-            prepared = await connection.prepare(statement.sql)
-            whole = str(await connection.fetch(f"EXPLAIN {_literal(statement, values)}"))
-            assert "One-Time Filter" in whole, whole
-            return await prepared.fetch(*statement.bind({"title": "new", "description": None, **values}))
 
-        for owner, mine, other in (("ada", 1, 2), ("bob", 2, 1)):
-            assert [row["id"] for row in await run("LIST", owner=owner)] == [mine]
-            for name in ("GET", "REPLACE", "FLIP"):
-                assert [row["id"] for row in await run(name, owner=owner, task_id=mine)] == [mine]
-                assert await run(name, owner=owner, task_id=other) == []
-            assert await run("DELETE", owner=owner, task_id=other) == []
-        assert (await run("CREATE", owner="ada"))[0]["user_id"] == "ada"
-        assert [row["id"] for row in await run("DELETE", owner="bob", task_id=2)] == [2]
+def about(task_id: int) -> dict[str, Any]:
+    """What Ada's statements are asked with."""
+    rows = f'[{{"number": 99, "task_id": {task_id}, "title": "x", "flips": true}}]'
+    return {**WHATEVER, "owner": "ada", "task_id": task_id, "ids": f"{{{task_id}}}", "rows": rows}
 
-    untouched = "SELECT count(*) FROM tasks WHERE user_id = 'eve' AND title <> 'new' AND NOT completed"
-    assert await sql.fetchval(untouched) == crowd
+
+async def attempt(
+    connection: asyncpg.Connection, statement: Statement, task_id: int
+) -> tuple[list[asyncpg.Record], list[Any]]:
+    """Ask it for Ada, and take it back. Returns what it finds, and what is Bob's after it."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        found = await connection.fetch(statement.sql, *statement.bind(about(task_id)))
+        return found, await what_is_bobs(connection)
+    finally:
+        await transaction.rollback()
+
+
+async def what_is_bobs(connection: asyncpg.Connection) -> list[Any]:
+    tables = ("tasks", "task_versions", "revisions", "idempotency_keys")
+    await connection.execute("SELECT set_config('tasks.owner', 'bob', true)")
+    bobs = [await connection.fetch(f"SELECT * FROM {table} WHERE user_id = 'bob'") for table in tables]
+    await connection.execute("SELECT set_config('tasks.owner', '', true)")
+    return bobs
 
 
 def _literal(statement: Statement, values: dict[str, Any]) -> str:
-    text = statement.sql
-    for place, value in enumerate(statement.bind({"title": "new", "description": None, **values}), 1):
-        text = text.replace(f"${place}", "NULL" if value is None else f"'{value}'")
-    return text
+    def literal(value: Any) -> str:
+        value = value.decode() if isinstance(value, bytes) else value
+        return "NULL" if value is None else f"'{value}'"
+
+    bound = [literal(value) for value in statement.bind(values)]
+    return re.sub(r"\$(\d+)", lambda place: bound[int(place[1]) - 1], statement.sql)
 
 
 class TestTheService:
@@ -136,6 +200,83 @@ class TestTheService:
             assert await Task.count() == 2
         assert await database.pool.run(EVERYTHING, []) == []
         assert (await database.pool.run("SELECT current_user", []))[0][0] == "tasks_app"
+
+
+class TestWordsOfTasks:
+    """What a search is answered from has no policy: two functions read and write it, which ask for the owner."""
+
+    @pytest.fixture
+    async def as_app(self, ada: httpx.AsyncClient, database_url: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the service's role, after Ada has searched her tasks, in a transaction."""
+        await ada.post("/api/tasks", json={"title": "a secret"})
+        assert len((await ada.get("/api/tasks?q=secret")).json()["data"]) == 1
+        async with forced(database_url, []) as connection, connection.transaction():
+            yield connection
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT * FROM task_words",
+            "UPDATE task_words SET user_id = 'bob'",
+            "INSERT INTO task_words VALUES (1, 'bob', 1, 'secret')",
+            "DELETE FROM task_words",
+            "TRUNCATE task_words",
+        ],
+    )
+    async def test_the_service_cannot_look_into_it(self, as_app: asyncpg.Connection, statement: str) -> None:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await as_app.execute(statement)
+
+    @pytest.mark.parametrize("asker", ["bob", "", None])
+    async def test_the_functions_do_nothing_for_another_owner(
+        self, as_app: asyncpg.Connection, sql: asyncpg.Connection, asker: str | None
+    ) -> None:
+        await sql.execute("UPDATE revisions SET searched = -1; DELETE FROM task_words")
+        if asker is not None:
+            await as_app.execute("SELECT set_config('tasks.owner', $1, true)", asker)
+
+        assert await as_app.fetchval("SELECT tasks_learn('ada')") == 0
+        assert await as_app.fetch("SELECT * FROM tasks_found('ada', 'secret')") == []
+        assert await as_app.fetch("SELECT * FROM tasks_found(NULL, 'secret')") == []
+        assert await sql.fetchval("SELECT count(*) FROM task_words") == 0
+
+    async def test_nothing_that_a_caller_names_alike_is_taken_for_what_they_use(
+        self, as_app: asyncpg.Connection, sql: asyncpg.Connection
+    ) -> None:
+        await sql.execute("UPDATE revisions SET searched = -1; DELETE FROM task_words")
+        for table in ("tasks", "revisions"):
+            await as_app.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM {table} LIMIT 0")
+        await as_app.execute(
+            "CREATE TEMP TABLE task_words (task_id bigint, user_id text, version bigint, words tsvector)"
+        )
+        for function in (
+            "tasks_query(a text, b text) RETURNS tsquery",
+            "tasks_scope(a text) RETURNS text",
+            "tasks_words(a text, b text, c text) RETURNS tsvector",
+            "tasks_plain(a text) RETURNS text",
+            "ts_rank(a tsvector, b tsquery) RETURNS real",
+            "current_setting(a text, b boolean) RETURNS text",
+        ):
+            await as_app.execute(
+                f"""CREATE FUNCTION pg_temp.{function} LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE 'called as %', current_user; END $$"""
+            )
+        await as_app.execute("SET LOCAL search_path = pg_temp, public, pg_catalog")
+        await as_app.execute("SELECT pg_catalog.set_config('tasks.owner', 'ada', true)")
+
+        assert await as_app.fetchval("SELECT public.tasks_learn('ada')") == 1
+        found = await as_app.fetch("SELECT task_id FROM public.tasks_found('ada', 'sec')")
+        assert found == await sql.fetch("SELECT id FROM tasks")
+        assert await as_app.fetchval("SELECT count(*) FROM pg_temp.task_words") == 0
+
+    async def test_whoever_calls_them_they_ask_as_their_owner_and_look_in_its_schema_first(
+        self, sql: asyncpg.Connection
+    ) -> None:
+        rows = await sql.fetch("SELECT proname, proconfig[1] FROM pg_proc WHERE prosecdef ORDER BY 1")
+        assert [tuple(row) for row in rows] == [
+            ("tasks_found", "search_path=public, pg_temp"),
+            ("tasks_learn", "search_path=public, pg_temp"),
+        ]
 
 
 Login = Callable[..., Any]
@@ -186,15 +327,16 @@ async def check(service: Database) -> None:
         await service.run_querystring(
             QueryString('INSERT INTO "user" (id, name, email) VALUES ({}, {}, {})', owner, "", owner)
         )
-        await service.fetch(queries.CREATE, owner=owner, title="x", description=None)
+        await service.fetch(queries.CREATE, owner=owner, title="x", description=None, by=None)
 
     async def look(owner: str) -> None:
-        rows = await service.fetch(WithoutOwner(queries.LIST), owner=owner)
-        assert [row["user_id"] for row in rows] == [owner]
-        assert len(await service.fetch(queries.FLIP, owner=owner, task_id=rows[0]["id"])) == 1
-        for name in OWNERS[1:]:
-            values = {"task_id": 2 if rows[0]["id"] == 1 else 1, "title": "mine now", "description": None}
-            assert await service.fetch(WithoutOwner(getattr(queries, name)), owner=owner, **values) == []
+        rows = await service.fetch(without_owner(listing.ALL), **WHATEVER | {"owner": owner})
+        assert [row["user_id"] for row in rows[1:]] == [owner]
+        mine, other = rows[1]["id"], 3 - rows[1]["id"]
+        values = {**WHATEVER, "owner": owner, "title": "mine now", "ids": f"{{{other}}}"}
+        assert len(await service.fetch(queries.COMPLETE, **values, task_id=mine)) == 1
+        for name in ("queries.GET", "queries.REPLACE", "queries.DELETE", "history.HISTORY", "bulk.SHOW", "trash.PURGE"):
+            assert await service.fetch(without_owner(STATEMENTS[name]), **values, task_id=other) == []
 
     await asyncio.gather(*(look(owner) for owner in people * 20))
     assert await service.pool.run(EVERYTHING, []) == []

@@ -4,9 +4,13 @@ Every answer is held against the model. What is not theirs is refused like what 
 """
 
 import asyncio
+import json
+import re
 import secrets
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -17,26 +21,63 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 from litestar import Litestar
 
+from app.tasks.parameters import SORTS
 from tests.accounts.people import ADA, BOB, signed_up
 from tests.conftest import visitor
 
 TEXTS = st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")
-TITLES = st.text(TEXTS, min_size=1, max_size=20).filter(str.strip)
-DESCRIPTIONS = st.none() | st.text(TEXTS, max_size=20)
+# What is searched for, and which of the texts it finds; by chance no other text has such words.
+SAID = ["Buy milk", "MILK and bread", "bread"]
+SEARCHES: dict[str, Callable[[str], bool]] = {
+    "milk": lambda text: "milk" in text,
+    "bread -milk": lambda text: "bread" in text and "milk" not in text,
+    "buy mi": lambda text: "buy" in text and "milk" in text,
+    "zucchini": lambda _: False,
+}
+TITLES = st.sampled_from(SAID) | st.text(TEXTS, min_size=1, max_size=20).filter(str.strip)
+DESCRIPTIONS = st.none() | st.sampled_from(SAID) | st.text(TEXTS, max_size=20)
+PATCHES = st.fixed_dictionaries({}, optional={"title": TITLES, "description": DESCRIPTIONS, "completed": st.booleans()})
+MATCHES = st.sampled_from([None, None, "right", "wrong"])  # what If-Match says
 WHO = st.sampled_from(["ada", "bob"])
+KEYS = st.sampled_from([None, None, None, "1", "2", "3"])  # Idempotency-Key: both have the same ones
+CONTENT = ("title", "description", "completed")
+CREATE = st.fixed_dictionaries({"title": TITLES}, optional={"description": DESCRIPTIONS})
+CHANGE = st.one_of(
+    st.fixed_dictionaries({"op": st.just("update"), "data": PATCHES}),
+    st.fixed_dictionaries({"op": st.just("replace"), "data": CREATE}),
+    st.fixed_dictionaries(
+        {"op": st.just("complete")},
+        optional={"data": st.fixed_dictionaries({}, optional={"completed": st.booleans()})},
+    ),
+    st.fixed_dictionaries({"op": st.just("delete")}),
+)
+PAGES = st.fixed_dictionaries({"limit": st.just(1), "sort": st.sampled_from([*SORTS[:-1]])})
+LISTS = PAGES | st.fixed_dictionaries(
+    {},
+    optional={
+        "limit": st.sampled_from([1, 1, 2, 200]),
+        "completed": st.booleans(),
+        "sort": st.sampled_from([*SORTS[:-1]]),
+        "q": st.sampled_from([*SEARCHES]),
+        "fields": st.sampled_from(["id", "id,title,user_id"]),
+        "count": st.booleans(),
+    },
+)
 
 NO_TASK, NO_ID = 2**53 - 1, "never-was"
 SLOW = 2  # steps of a walk that may hash a password
 
-FEW = settings(max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 Ask = Callable[..., httpx.Response]
+Request = tuple[str, str, str]  # method, path and body
 
 
 class Somebody:
@@ -45,6 +86,9 @@ class Somebody:
     def __init__(self, login: dict[str, Any], password: str) -> None:
         self.password = password
         self.tasks: dict[int, dict[str, Any]] = {}
+        self.trash: dict[int, dict[str, Any]] = {}
+        self.past: dict[int, dict[int, tuple[str, dict[str, Any]]]] = {}  # what led to each version, and its content
+        self.used: dict[str, tuple[Request, httpx.Response]] = {}  # by its Idempotency-Key, and what came of it
         self.keys: dict[str, dict[str, Any]] = {}  # personal access tokens
         self.logins: dict[str, str] = {}  # others than the one that asks, and their refresh tokens
         self.arrive(login)
@@ -54,33 +98,49 @@ class Somebody:
         self.bearer, self.refresh_token, self.profile = login["token"], login["refresh_token"], login["user"]
 
 
-def machine(ask: Ask, people: dict[str, Somebody], steps: Counter[str]) -> type[RuleBasedStateMachine]:
-    """The walk, against a service that `ask(bearer, method, path, json)` asks. `steps` counts what was done."""
+def machine(
+    ask: Ask, people: dict[str, Somebody], steps: Counter[str], *, keeps: bool = True
+) -> type[RuleBasedStateMachine]:
+    """The walk, against a service that `ask(bearer, method, path, json, headers)` asks.
+
+    `steps` counts what was done. The service `keeps` what was deleted, or does not.
+    """
 
     class TwoUsers(RuleBasedStateMachine):
         """Keeps the model, and holds every answer against it."""
 
         task_ids = Bundle("task_ids")
+        deleted_ids = Bundle("deleted_ids")
         key_ids = Bundle("key_ids")
         login_ids = Bundle("login_ids")
 
         def __init__(self) -> None:
             super().__init__()
             self.slow = 0
+            self.acted: set[str] = set()  # since what they see was looked at
+            self.tags: dict[str, str | None] = {}  # of their lists
+            self.walk = secrets.token_hex(8)  # keys of the walk before are none of this one's
             for who, somebody in people.items():
                 self.arrive_anew(who)
-                for task_id in somebody.tasks:
-                    self.ask(who, "DELETE", f"/api/tasks/{task_id}")
+                # What is there, not what should be: the walk before may have found a fault.
+                for task in self.ask(who, "GET", "/api/tasks").json()["data"]:
+                    self.ask(who, "DELETE", f"/api/tasks/{task['id']}")
                 for key in somebody.keys:
                     self.ask(who, "DELETE", f"/api/auth/tokens/{key}")
                 for session in somebody.logins:
                     self.ask(who, "DELETE", f"/api/auth/sessions/{session}")
-                somebody.tasks.clear()
+                self.ask(who, "DELETE", "/api/trash")
+                for what in (somebody.tasks, somebody.trash, somebody.past, somebody.used):
+                    what.clear()
                 somebody.keys.clear()
                 somebody.logins.clear()
 
-        def ask(self, who: str, method: str, path: str, json: Any = None) -> httpx.Response:
-            return ask(people[who].bearer, method, path, json)
+        def ask(
+            self, who: str, method: str, path: str, json: Any = None, headers: dict[str, str] | None = None
+        ) -> httpx.Response:
+            if method != "GET":
+                self.acted.add(who)
+            return ask(people[who].bearer, method, path, json, headers)
 
         def arrive_anew(self, who: str) -> None:
             body = {"refresh_token": people[who].refresh_token}
@@ -92,30 +152,97 @@ def machine(ask: Ask, people: dict[str, Somebody], steps: Counter[str]) -> type[
             assert len(others) == len(sessions) - 1
             return others
 
-        def on_one(self, who: str, mine: Any, the_id: Any, method: str, path: str, json: Any = None) -> Any:
+        def on_one(
+            self,
+            who: str,
+            mine: Any,
+            the_id: Any,
+            method: str,
+            path: str,
+            json: Any = None,
+            headers: dict[str, str] | None = None,
+            key: str | None = None,
+        ) -> Any:
             """Ask for one thing: it is found if it is theirs, else the answer is that to what never was."""
-            steps[f"{method} {path}"] += 1
-            answer = self.ask(who, method, path.format(the_id), json)
+            steps[f"{method} {path.partition('?')[0]}"] += 1
+            answer = self.send(who, method, path.format(the_id), json, headers, key)
+            if answer is None:
+                return None
             if the_id in mine:
                 assert answer.status_code in (200, 204), answer.text
                 return answer.json()["data"] if answer.content else {}
-            never_was = self.ask(who, method, path.format(NO_TASK if "tasks" in path else NO_ID), json)
+            never_was = self.ask(
+                who, method, path.format(NO_ID if "/auth/" in path else NO_TASK), json, self.under(key, headers)
+            )
             assert answer.status_code == 404
             assert (answer.content, telling(answer)) == (never_was.content, telling(never_was))
             return None
 
+        def under(self, key: str | None, headers: dict[str, str] | None = None) -> dict[str, str]:
+            return {**(headers or {}), **({"idempotency-key": f"{self.walk}-{key}"} if key else {})}
+
+        def send(
+            self,
+            who: str,
+            method: str,
+            path: str,
+            body: Any = None,
+            headers: dict[str, str] | None = None,
+            key: str | None = None,
+        ) -> httpx.Response | None:
+            """Ask for a change. Returns no answer where they used the key before: then nothing is done."""
+            answer = self.ask(who, method, path, body, self.under(key, headers))
+            if key is None:
+                return answer
+            used, request = people[who].used, (method, path, json.dumps(body))
+            if key not in used:
+                assert "idempotent-replayed" not in answer.headers
+                if answer.is_success:
+                    used[key] = request, answer
+                return answer
+            before, first = used[key]
+            if before == request:
+                steps["a change that was made before"] += 1
+                assert (answer.status_code, answer.content) == (first.status_code, first.content)
+                assert telling(answer) == {**telling(first), "idempotent-replayed": "true"}
+            else:
+                steps["a key of another change"] += 1
+                assert answer.status_code == 422
+                assert answer.json()["error"]["code"] == "IDEMPOTENCY_KEY_REUSED"
+            return None
+
+        @rule(who=WHO, key=KEYS)
+        def send_again(self, who: str, key: str | None) -> None:
+            if key not in people[who].used:
+                return
+            method, path, body = people[who].used[key][0]
+            assert self.send(who, method, path, json.loads(body), key=key) is None
+            other = "bob" if who == "ada" else "ada"
+            if re.search(r"/\d+", path) and key not in people[other].used:
+                steps["a change that somebody else made"] += 1
+                answer = self.ask(other, method, path, json.loads(body), self.under(key))
+                assert (answer.status_code, "idempotent-replayed" in answer.headers) == (404, False)
+
         # Tasks
 
-        @rule(target=task_ids, who=WHO, title=TITLES, description=DESCRIPTIONS)
-        def create(self, who: str, title: str, description: str | None) -> int:
+        @rule(target=task_ids, who=WHO, title=TITLES, description=DESCRIPTIONS, key=KEYS)
+        def create(self, who: str, title: str, description: str | None, key: str | None) -> Any:
             steps["POST /api/tasks"] += 1
             other = people["bob" if who == "ada" else "ada"].profile["id"]
-            answer = self.ask(who, "POST", "/api/tasks", {"title": title, "description": description, "user_id": other})
-            task = answer.json()["data"]
-            owner = people[who].profile["id"]
-            assert (answer.status_code, task["user_id"], task["title"]) == (201, owner, title.strip())
-            assert all(task["id"] not in somebody.tasks for somebody in people.values())
+            body = {"title": title, "description": description, "user_id": other}
+            answer = self.send(who, "POST", "/api/tasks", body, key=key)
+            if answer is None:
+                return multiple()
+            assert answer.status_code == 201
+            return self.created(who, answer.json()["data"], title, description)
+
+        def created(self, who: str, task: dict[str, Any], title: str, description: str | None) -> int:
+            told = {name: task[name] for name in ("id", "created_at", "updated_at", "version")}
+            content = {"title": title.strip(), "description": description, "completed": False}
+            assert task == {**content, **told, "user_id": people[who].profile["id"]}
+            assert all(task["id"] not in somebody.past for somebody in people.values())
             people[who].tasks[task["id"]] = task
+            self.remember(who, task, "created")
             return task["id"]
 
         @rule(who=WHO, task_id=task_ids)
@@ -123,30 +250,345 @@ def machine(ask: Ask, people: dict[str, Somebody], steps: Counter[str]) -> type[
             mine = people[who].tasks
             assert self.on_one(who, mine, task_id, "GET", "/api/tasks/{}") == mine.get(task_id)
 
-        @rule(who=WHO, task_id=task_ids, title=TITLES, description=DESCRIPTIONS)
-        def replace(self, who: str, task_id: int, title: str, description: str | None) -> None:
+        @rule(who=WHO, task_id=task_ids, right=st.booleans())
+        def read_what_is_known(self, who: str, task_id: int, right: bool) -> None:
+            tasks = [each.tasks[task_id] for each in people.values() if task_id in each.tasks]
+            version = tasks[0]["version"] if tasks else 1
+            known = {"if-none-match": f'"v{version if right else version + 1}"'}
+            if right and task_id in people[who].tasks:
+                steps["GET /api/tasks/{} that is known"] += 1
+                answer = self.ask(who, "GET", f"/api/tasks/{task_id}", headers=known)
+                assert (answer.status_code, answer.content) == (304, b"")
+            else:
+                found = self.on_one(who, people[who].tasks, task_id, "GET", "/api/tasks/{}", headers=known)
+                assert found == people[who].tasks.get(task_id)
+
+        @rule(who=WHO, task_id=task_ids, title=TITLES, description=DESCRIPTIONS, match=MATCHES, key=KEYS)
+        def replace(
+            self, who: str, task_id: int, title: str, description: str | None, match: str | None, key: str | None
+        ) -> None:
             body = {"title": title, "description": description, "id": 1, "user_id": "ada"}
-            after = self.on_one(who, people[who].tasks, task_id, "PUT", "/api/tasks/{}", body)
+            after = self.change(who, task_id, "PUT", "/api/tasks/{}", body, match, key=key)
             self.changed(who, task_id, after, title=title.strip(), description=description)
 
-        @rule(who=WHO, task_id=task_ids)
-        def flip(self, who: str, task_id: int) -> None:
-            mine = people[who].tasks
-            after = self.on_one(who, mine, task_id, "PATCH", "/api/tasks/{}/complete")
-            if after:
-                self.changed(who, task_id, after, completed=not mine[task_id]["completed"])
+        @rule(who=WHO, task_id=task_ids, patch=PATCHES, match=MATCHES, key=KEYS)
+        def patch(self, who: str, task_id: int, patch: dict[str, Any], match: str | None, key: str | None) -> None:
+            after = self.change(who, task_id, "PATCH", "/api/tasks/{}", patch, match, key=key)
+            self.patched(who, task_id, after, patch)
 
-        @rule(who=WHO, task_id=consumes(task_ids))
-        def delete(self, who: str, task_id: int) -> None:
-            self.on_one(who, people[who].tasks, task_id, "DELETE", "/api/tasks/{}")
-            people[who].tasks.pop(task_id, None)
+        def patched(self, who: str, task_id: int, after: dict[str, Any] | None, patch: dict[str, Any]) -> None:
+            if patch:
+                wanted = {**patch, "title": patch["title"].strip()} if "title" in patch else patch
+                self.changed(who, task_id, after, **wanted)
+            else:
+                assert after == (people[who].tasks[task_id] if after else None)
+
+        @rule(who=WHO, task_id=task_ids, completed=st.none() | st.booleans(), match=MATCHES, key=KEYS)
+        def complete(self, who: str, task_id: int, completed: bool | None, match: str | None, key: str | None) -> None:
+            body = None if completed is None else {"completed": completed}
+            after = self.change(who, task_id, "PATCH", "/api/tasks/{}/complete", body, match, key=key)
+            self.completed(who, task_id, after, completed)
+
+        def completed(self, who: str, task_id: int, after: dict[str, Any] | None, completed: bool | None) -> None:
+            if after:
+                flipped = not people[who].tasks[task_id]["completed"]
+                self.changed(who, task_id, after, completed=flipped if completed is None else completed)
+
+        @rule(target=deleted_ids, who=WHO, task_id=task_ids, match=MATCHES, key=KEYS)
+        def delete(self, who: str, task_id: int, match: str | None, key: str | None) -> Any:
+            if self.change(who, task_id, "DELETE", "/api/tasks/{}", match=match, key=key) is None:
+                return multiple()
+            self.deleted(who, task_id)
+            return task_id
+
+        def deleted(self, who: str, task_id: int) -> None:
+            before = people[who].tasks.pop(task_id)
+            if not keeps:
+                del people[who].past[task_id]
+                return
+            (trashed,) = [each for each in self.trash(who) if each["id"] == task_id]
+            told = {name: trashed[name] for name in ("updated_at", "version", "deleted_at")}
+            assert trashed == {**before, **told}
+            people[who].trash[task_id] = trashed
+            self.remember(who, trashed, "deleted")
+
+        def change(
+            self,
+            who: str,
+            task_id: int,
+            method: str,
+            path: str,
+            body: Any = None,
+            match: str | None = None,
+            mine: dict[int, dict[str, Any]] | None = None,
+            key: str | None = None,
+        ) -> dict[str, Any] | None:
+            """Change one task, if it is theirs and is what they take it for; and return what it is then."""
+            mine = people[who].tasks if mine is None else mine
+            now = mine.get(task_id)
+            version = now["version"] if now else 1
+            headers = {"if-match": f'"v{version + (match == "wrong")}"'} if match else {}
+            if now and match == "wrong":
+                answer = self.send(who, method, path.format(task_id), body, headers, key)
+                if answer is None:
+                    return None
+                steps[f"{method} {path} of another version"] += 1
+                assert answer.status_code == 412
+                assert answer.headers["etag"] == f'"v{version}"'
+                assert answer.json()["error"]["current"] == now
+                return None
+            return self.on_one(who, mine, task_id, method, path, body, headers, key)
 
         def changed(self, who: str, task_id: int, after: dict[str, Any] | None, **changes: Any) -> None:
             if after:
                 before = people[who].tasks[task_id]
-                assert after == {**before, **changes, "updated_at": after["updated_at"]}
+                told = {name: after[name] for name in ("updated_at", "version")}
+                assert after == {**before, **changes, **told}
+                assert after["version"] > before["version"]
                 assert after["updated_at"] > before["updated_at"]
                 people[who].tasks[task_id] = after
+                self.remember(who, after, "changed")
+
+        # Many changes at once
+
+        @rule(
+            target=task_ids,
+            who=WHO,
+            ids=st.lists(task_ids, min_size=1, max_size=3, unique=True),
+            changes=st.lists(CHANGE, min_size=3, max_size=3),
+            matches=st.lists(st.sampled_from([None, "right", "wrong"]), min_size=3, max_size=3),
+            new=st.lists(CREATE, max_size=2),
+            first=st.booleans(),
+            tries=st.booleans(),
+            key=KEYS,
+        )
+        def batch(
+            self,
+            who: str,
+            ids: list[int],
+            changes: list[dict[str, Any]],
+            matches: list[str | None],
+            new: list[dict[str, Any]],
+            first: bool,
+            tries: bool,
+            key: str | None,
+        ) -> Any:
+            mine = people[who].tasks
+            about: list[dict[str, Any]] = []
+            for task_id, change, match in zip(ids, changes, matches, strict=False):
+                version = mine[task_id]["version"] if task_id in mine else 1
+                about.append({**change, "id": task_id} | ({"version": version + (match == "wrong")} if match else {}))
+            creates = [{"op": "create", "data": data} for data in new]
+            operations = creates + about if first else about + creates
+            path = f"/api/tasks/batch{'?dry_run=true' if tries else ''}"
+            steps[f"POST {path}"] += 1
+            key = None if tries else key
+            answer = self.send(who, "POST", path, {"operations": operations}, key=key)
+            if answer is None:
+                return multiple()
+            for index, each in enumerate(operations):
+                if each["op"] != "create" and not (now := mine.get(each["id"])):
+                    self.missing(who, path, operations, index, answer, key)
+                    return multiple()
+                if "version" in each and each["version"] != now["version"]:
+                    steps["POST /api/tasks/batch of another version"] += 1
+                    assert answer.status_code == 412
+                    error = answer.json()["error"]
+                    assert (error["index"], error["current"]) == (index, now)
+                    return multiple()
+            assert answer.status_code == 200, answer.text
+            results = answer.json()["data"]
+            assert [each["op"] for each in results] == [each["op"] for each in operations]
+            if tries:
+                assert answer.json()["dry_run"] is True
+                return multiple()
+            return multiple(*filter(None, map(self.came_of_it, [who] * len(results), operations, results)))
+
+        def missing(
+            self,
+            who: str,
+            path: str,
+            operations: list[dict[str, Any]],
+            index: int,
+            answer: httpx.Response,
+            key: str | None,
+        ) -> None:
+            steps[f"POST {path} of what is not theirs"] += 1
+            never = [*operations[:index], {**operations[index], "id": NO_TASK}, *operations[index + 1 :]]
+            never_was = self.ask(who, "POST", path, {"operations": never}, self.under(key))
+            assert answer.status_code == 404
+            assert answer.json()["error"]["index"] == index
+            assert (answer.content, telling(answer)) == (never_was.content, telling(never_was))
+
+        def came_of_it(self, who: str, operation: dict[str, Any], result: dict[str, Any]) -> int | None:
+            """Do to the model what one operation has done. Returns the id of a task that is new."""
+            task, data = result["data"], operation.get("data") or {}
+            match operation["op"]:
+                case "create":
+                    return self.created(who, task, data["title"], data.get("description"))
+                case "update":
+                    self.patched(who, operation["id"], task, data)
+                case "replace":
+                    title, description = data["title"].strip(), data.get("description")
+                    self.changed(who, operation["id"], task, title=title, description=description)
+                case "complete":
+                    self.completed(who, operation["id"], task, data.get("completed"))
+                case _:
+                    assert task is None
+                    self.deleted(who, operation["id"])
+            return None
+
+        # Lists of some
+
+        @rule(who=WHO, asked=LISTS)
+        def list_some(self, who: str, asked: dict[str, Any]) -> None:
+            query = {name: str(value).lower() for name, value in asked.items()}
+            if not query:
+                return
+            steps["GET /api/tasks of some"] += 1
+            steps["GET /api/tasks of what is found"] += "q" in query
+            wanted = [task for task in people[who].tasks.values() if is_asked_for(task, asked)]
+            pages = [self.page(who, query)]
+            while following := pages[-1]["page"]["next"]:
+                steps["GET /api/tasks that goes on"] += 1
+                pages.append(self.page(who, query, following))
+                self.is_sealed(who, query, following)
+            found = [task for page in pages for task in page["data"]]
+            fields = asked.get("fields", ",".join(wanted[0]) if wanted else "id").split(",")
+            shown = {task["id"]: {name: task[name] for name in fields} for task in wanted}
+            assert len(found) == len(shown)
+            assert {task["id"]: task for task in found} == shown
+            sort = asked.get("sort", "-created_at")
+            if not sort.endswith("title"):  # whose order hangs on the server's collations
+                ordered = sorted(wanted, key=lambda task: (task[sort.strip("-")], task["id"]), reverse=sort[0] == "-")
+                assert [task["id"] for task in found] == [task["id"] for task in ordered]
+            assert all(len(page["data"]) <= asked.get("limit", len(found)) for page in pages)
+            assert {page["page"].get("total") for page in pages} == {len(shown) if asked.get("count") else None}
+
+        def page(self, who: str, query: dict[str, str], cursor: str | None = None) -> Any:
+            path = f"/api/tasks?{httpx.QueryParams({**query, **({'cursor': cursor} if cursor else {})})}"
+            answer = self.ask(who, "GET", path)
+            assert answer.status_code == 200, answer.text
+            if tag := answer.headers.get("etag"):
+                again = self.ask(who, "GET", path, headers={"if-none-match": tag})
+                assert (again.status_code, again.content) == (304, b"")
+            return answer.json()
+
+        def is_sealed(self, who: str, query: dict[str, str], cursor: str) -> None:
+            other = "bob" if who == "ada" else "ada"
+            answer = self.ask(other, "GET", f"/api/tasks?{httpx.QueryParams({**query, 'cursor': cursor})}")
+            assert answer.status_code == 422
+            assert answer.json()["error"]["code"] == "INVALID_CURSOR"
+
+        @rule(who=WHO, whose=WHO)
+        def list_what_is_known(self, who: str, whose: str) -> None:
+            tag = self.ask(whose, "GET", "/api/tasks").headers.get("etag")
+            if tag:
+                steps["GET /api/tasks that is known"] += 1
+                answer = self.ask(who, "GET", "/api/tasks", headers={"if-none-match": tag})
+                assert answer.status_code == (304 if who == whose else 200)
+
+        # What was deleted
+
+        @rule(who=WHO, task_id=deleted_ids, match=MATCHES, key=KEYS)
+        def restore(self, who: str, task_id: int, match: str | None, key: str | None) -> None:
+            mine = people[who].trash
+            after = self.change(who, task_id, "POST", "/api/tasks/{}/restore", match=match, mine=mine, key=key)
+            if after:
+                before = mine.pop(task_id)
+                told = {name: after[name] for name in ("updated_at", "version")}
+                assert {**after, "deleted_at": before["deleted_at"]} == {**before, **told}
+                assert after["version"] > before["version"]
+                people[who].tasks[task_id] = after
+                self.remember(who, after, "restored")
+
+        @rule(who=WHO, task_id=deleted_ids, match=MATCHES, key=KEYS)
+        def purge(self, who: str, task_id: int, match: str | None, key: str | None) -> None:
+            mine = people[who].trash
+            if self.change(who, task_id, "DELETE", "/api/trash/{}", match=match, mine=mine, key=key) is not None:
+                del mine[task_id], people[who].past[task_id]
+
+        @precondition(lambda _: any(each.trash for each in people.values()))
+        @rule(who=WHO, key=KEYS)
+        def empty_the_trash(self, who: str, key: str | None) -> None:
+            steps["DELETE /api/trash"] += 1
+            answer = self.send(who, "DELETE", "/api/trash", key=key)
+            if answer is None:
+                return
+            assert answer.status_code == 204
+            for task_id in people[who].trash:
+                del people[who].past[task_id]
+            people[who].trash.clear()
+
+        def trash(self, who: str) -> list[dict[str, Any]]:
+            answer = self.ask(who, "GET", "/api/trash")
+            assert answer.status_code == 200
+            return answer.json()["data"]
+
+        # What was done to a task
+
+        def remember(self, who: str, task: dict[str, Any], action: str) -> None:
+            content = {name: task[name] for name in CONTENT}
+            past = people[who].past.setdefault(task["id"], {})
+            if action == "changed" and {**past[max(past)][1], "completed": content["completed"]} == content:
+                turned = past[max(past)][1]["completed"] != content["completed"]
+                action = ("completed" if content["completed"] else "reopened") if turned else "changed"
+            past[task["version"]] = (action, content)
+
+        @rule(who=WHO, task_id=task_ids, limit=st.sampled_from([1, 2, 200]))
+        def look_back(self, who: str, task_id: int, limit: int) -> None:
+            path = f"/api/tasks/{{}}/history?limit={limit}"
+            if self.on_one(who, people[who].tasks, task_id, "GET", path) is None:
+                return
+            told, before = [], NO_TASK
+            while before is not None:
+                page = self.ask(who, "GET", f"{path.format(task_id)}&before={before}").json()
+                assert len(page["data"]) <= limit
+                told += page["data"]
+                before = page["page"]["next"]
+            content: dict[str, Any] = dict.fromkeys(CONTENT)
+            past = {}
+            for each in reversed(told):
+                for name, change in each["changes"].items():
+                    assert change["from"] == content[name] != change["to"]
+                    content = {**content, name: change["to"]}
+                past[each["version"]] = (each["action"], content)
+                assert (each["by"]["kind"], len(each["by"]["id"])) == ("session", 16)
+            assert past == people[who].past[task_id]
+            assert told[0]["at"] == people[who].tasks[task_id]["updated_at"]
+
+        @rule(who=WHO, task_id=task_ids, which=st.integers(0, 50), match=MATCHES, key=KEYS)
+        def revert(self, who: str, task_id: int, which: int, match: str | None, key: str | None) -> None:
+            versions = [version for one in people.values() for version in one.past.get(task_id, ())] or [0]
+            self.go_back(who, task_id, versions[which % len(versions)], match, key)
+
+        @rule(who=WHO, task_id=task_ids, version=st.integers(0, NO_TASK), match=MATCHES)
+        def revert_to_what_never_was(self, who: str, task_id: int, version: int, match: str | None) -> None:
+            if version not in people[who].past.get(task_id, {}):
+                steps["POST /api/tasks/{}/revert to no version"] += 1
+                if task_id in people[who].tasks:
+                    answer = self.ask(who, "POST", f"/api/tasks/{task_id}/revert", {"version": version})
+                    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION_ERROR")
+                else:
+                    self.go_back(who, task_id, version, match)
+
+        def go_back(
+            self, who: str, task_id: int, version: int, match: str | None = None, key: str | None = None
+        ) -> None:
+            after = self.change(who, task_id, "POST", "/api/tasks/{}/revert", {"version": version}, match, key=key)
+            if after:
+                self.changed(who, task_id, after, **people[who].past[task_id][version][1])
+
+        def teardown(self) -> None:
+            """Every state that anything was ever in can be brought back."""
+            if sys.exception() is not None:  # the walk has found something: it is that which counts
+                return
+            for who, somebody in people.items():
+                for task_id in [*somebody.trash]:
+                    self.restore(who, task_id, None, None)
+                for task_id in somebody.tasks:
+                    for version in [*somebody.past[task_id]]:
+                        self.go_back(who, task_id, version)
 
         # Personal access tokens
 
@@ -251,7 +693,14 @@ def machine(ask: Ask, people: dict[str, Somebody], steps: Counter[str]) -> type[
         @invariant()
         def each_sees_their_own_and_nothing_else(self) -> None:
             for who, somebody in people.items():
-                self.lists_what_is_theirs(who, somebody.bearer)
+                tag = self.lists_what_is_theirs(who, somebody.bearer)
+                assert who in self.acted or tag == self.tags.get(who, tag), "what one does has changed the other's list"
+                self.tags[who] = tag
+            self.acted.clear()
+
+        @invariant()
+        def each_has_their_own_logins_and_keys(self) -> None:
+            for who, somebody in people.items():
                 assert self.ask(who, "GET", "/api/auth/me").json() == {"data": somebody.profile}
                 assert self.other_logins(who) == set(somebody.logins)
                 keys = self.ask(who, "GET", "/api/auth/tokens").json()["data"]
@@ -259,12 +708,27 @@ def machine(ask: Ask, people: dict[str, Somebody], steps: Counter[str]) -> type[
                     each["id"]: each["name"] for each in somebody.keys.values()
                 }
 
-        def lists_what_is_theirs(self, who: str, bearer: str) -> None:
+        def lists_what_is_theirs(self, who: str, bearer: str) -> str | None:
+            """Returns the entity tag of their list."""
             tasks = people[who].tasks.values()
+            last_deleted_first = sorted(
+                people[who].trash.values(), key=lambda task: (task["deleted_at"], task["id"]), reverse=True
+            )
             newest_first = sorted(tasks, key=lambda task: (task["created_at"], task["id"]), reverse=True)
-            assert ask(bearer, "GET", "/api/tasks").json() == {"data": newest_first}
+            listed = ask(bearer, "GET", "/api/tasks")
+            assert listed.json() == {"data": newest_first}
+            assert ask(bearer, "GET", "/api/trash").json() == {"data": last_deleted_first}
+            return listed.headers.get("etag")
 
     return TwoUsers
+
+
+def is_asked_for(task: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Tell whether a list that is asked for in this way has the task."""
+    text = f"{task['title']} {task['description'] or ''}".lower()
+    return task["completed"] == asked.get("completed", task["completed"]) and (
+        "q" not in asked or SEARCHES[asked["q"]](text)
+    )
 
 
 def telling(answer: httpx.Response) -> dict[str, str]:
@@ -274,6 +738,29 @@ def telling(answer: httpx.Response) -> dict[str, str]:
 
 async def walk(running: Litestar, how: settings, steps: Counter[str] | None = None) -> None:
     """Let them sign up and walk. Raises AssertionError at the first answer that is not as it has to be."""
+    async with two_users(running, Counter() if steps is None else steps) as it:
+        # Hypothesis drives from a thread; the application stays on the loop where its pool is.
+        await asyncio.to_thread(run_state_machine_as_test, it, settings=how)
+
+
+async def walk_along(running: Litestar, way: Callable[[Any, int, int], object]) -> None:
+    """The same, by steps that are chosen, of two users with a task each, and one more of Bob's."""
+    async with two_users(running, Counter()) as machine:
+
+        def walk() -> None:
+            it: Any = machine()
+            his = it.create("bob", "Buy milk", None, None)
+            hers = it.create("ada", "Buy milk", None, None)
+            it.create("bob", "bread", None, None)
+            it.each_sees_their_own_and_nothing_else()
+            way(it, hers, his)
+            it.each_sees_their_own_and_nothing_else()
+
+        await asyncio.to_thread(walk)
+
+
+@asynccontextmanager
+async def two_users(running: Litestar, steps: Counter[str]) -> AsyncIterator[type[RuleBasedStateMachine]]:
     loop = asyncio.get_running_loop()
     async with visitor(running) as client:
         people = {
@@ -283,11 +770,11 @@ async def walk(running: Litestar, how: settings, steps: Counter[str] | None = No
             for who, wish in (("ada", ADA), ("bob", BOB))
         }
 
-        def ask(bearer: str | None, method: str, path: str, json: Any = None) -> httpx.Response:
-            headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
-            asking = client.request(method, path, json=json, headers=headers)
+        def ask(
+            bearer: str | None, method: str, path: str, json: Any = None, headers: dict[str, str] | None = None
+        ) -> httpx.Response:
+            token = {"authorization": f"Bearer {bearer}"} if bearer else {}
+            asking = client.request(method, path, json=json, headers={**token, **(headers or {})})
             return asyncio.run_coroutine_threadsafe(asking, loop).result(30)
 
-        # Hypothesis drives from a thread; the application stays on the loop where its pool is.
-        it = machine(ask, people, Counter() if steps is None else steps)
-        await asyncio.to_thread(run_state_machine_as_test, it, settings=how)
+        yield machine(ask, people, steps, keeps=running.state["settings"].trash_days > 0)

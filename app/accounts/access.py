@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 
 from app.accounts import logins, personal_tokens
 from app.accounts.controller import MAX_BODY_BYTES
+from app.accounts.failures import SessionNotFound, TokenNotFound
 from app.accounts.structs import (
     NewPersonalTokenData,
     PersonalTokenListData,
@@ -20,7 +21,6 @@ from app.accounts.structs import (
 )
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
-from app.failures import SessionNotFound, TokenNotFound
 from app.handlers import delete, get, post
 from app.openapi import failures
 

@@ -9,6 +9,7 @@ from litestar.di import Provide
 from litestar.params import JSONBody
 
 from app.accounts import logins, passwords, proof, queries
+from app.accounts.failures import UserNotFound
 from app.accounts.logins import Device
 from app.accounts.queries import Account
 from app.accounts.structs import (
@@ -24,7 +25,7 @@ from app.accounts.structs import (
 )
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
-from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, UserNotFound
+from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken
 from app.handlers import delete, get, patch, post
 from app.openapi import failures
 

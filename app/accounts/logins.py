@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from piccolo.querystring import QueryString
 
+from app.accounts.failures import SessionNotFound
 from app.accounts.queries import PROFILE, Account, profile
 from app.accounts.structs import Login, Profile, Session
 from app.auth import opaque, tokens
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import InvalidCredentials, InvalidRefreshToken, SessionNotFound
+from app.failures import InvalidCredentials, InvalidRefreshToken
 from app.statements import Param, Statement, columns_of
 
 ACCESS_SECONDS = 15 * 60

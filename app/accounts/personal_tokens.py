@@ -5,11 +5,11 @@ import secrets
 from piccolo.querystring import QueryString
 
 from app import owners
+from app.accounts.failures import TokenNotFound
 from app.accounts.structs import NewPersonalToken, PersonalToken, PersonalTokenRequest
 from app.auth import opaque
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import TokenNotFound
 from app.statements import Param, Statement, columns_of
 
 OWNER, ID, NAME, SCOPE = Param("owner"), Param("id"), Param("name"), Param("scope")

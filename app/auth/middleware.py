@@ -23,7 +23,7 @@ from app.edge.headers import Singles, singles
 from app.failures import InvalidToken, ReadOnlyToken, TooManyRequests, Unauthorized
 from app.limits import Limiter
 
-TASKS = r"/api/tasks"
+TASKS = r"/api/(?:tasks|trash)"
 DOORS = r"/api/auth/(?:signup|login|refresh)\Z"  # which are for those who have no token yet
 ACCOUNTS = rf"(?!{DOORS})/api/auth"
 BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1

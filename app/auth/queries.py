@@ -21,7 +21,7 @@ PERSONAL_TOKEN = Statement(
             UPDATE "personal_access_tokens" SET "last_used_at" = now()
             WHERE "token_hash" = {} AND coalesce("last_used_at", '-infinity') < now() - interval '1 minute'
         )
-        SELECT "user_id", "scope" FROM "personal_access_tokens"
+        SELECT "user_id", "scope", "id" FROM "personal_access_tokens"
         WHERE "token_hash" = {} AND coalesce("expires_at", 'infinity') > now()
         """,
         HASH,
@@ -38,4 +38,7 @@ async def is_logged_in(user: User) -> bool:
 async def owner_of(token: str) -> User | None:
     """Return whose personal access token this is, if it is anybody's and still valid."""
     rows = await database.fetch(PERSONAL_TOKEN, hash=opaque.hashed(token))
-    return User(id=rows[0][0], may_be_new=False, may_write=rows[0][1] == "write") if rows else None
+    if not rows:
+        return None
+    owner, scope, token_id = rows[0]
+    return User(id=owner, may_be_new=False, may_write=scope == "write", token=f"token:{token_id}")

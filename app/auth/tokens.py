@@ -39,6 +39,12 @@ class User(msgspec.Struct, frozen=True):
     session: str | None = None  # the login behind it, if it was one of ours
     may_be_new: bool = True  # to the database; if not, and it does not know this user, nobody is calling
     may_write: bool = True
+    token: str | None = None  # by which a history may tell this token from others
+
+    @property
+    def by(self) -> str:
+        """Who changes what this user changes: a login of ours, or a token."""
+        return f"session:{self.session}" if self.session else self.token or "jwt"
 
 
 class Key(NamedTuple):
@@ -118,6 +124,7 @@ def user(claims: dict[str, Any], *, may_be_new: bool = True) -> User:
         email=_text(claims.get("email"), MAX_EMAIL_CHARACTERS),
         name=_text(claims.get("name"), MAX_ID_CHARACTERS),
         may_be_new=may_be_new,
+        token=f"jwt:{jti}" if (jti := _text(claims.get("jti"), MAX_ID_CHARACTERS)) else None,
     )
 
 

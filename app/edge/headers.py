@@ -14,13 +14,19 @@ RawHeaders = list[tuple[bytes, bytes]]
 Singles = Mapping[bytes, bytes | None]
 
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-EXPOSED = b"Allow, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = (
+    b"Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    b"WWW-Authenticate, X-Request-ID"
+)
 # What each answer carries, besides its request id. `Vary`, because who may read it hangs on who asks.
 COMMON: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 NO_STORE = (b"cache-control", b"no-store")
 PREFLIGHT: RawHeaders = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-ID"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID",
+    ),
     (b"access-control-max-age", b"600"),
 ]
 
@@ -39,6 +45,11 @@ def singles(scope: Any) -> Singles:
     if found is None:
         found = scope["singles"] = single(scope["headers"])
     return found
+
+
+def joined(scope: Any, name: bytes) -> bytes:
+    """Return the value of a header that is a list, of all its lines (RFC 9110, section 5.3)."""
+    return b", ".join(value for each, value in scope["headers"] if each == name)
 
 
 def request_id(sent: Singles) -> bytes:

@@ -3,22 +3,29 @@
 import re
 from typing import Any, ClassVar
 
-from litestar import Controller, Response
+import msgspec
+from litestar import Controller, Request
 from litestar.connection import ASGIConnection
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from app.auth.middleware import CurrentUser, current_user
-from app.bodies import check_body, check_body_headers
-from app.failures import Invalid, TaskNotFound
-from app.handlers import delete, get, patch, post, put
-from app.openapi import failures
-from app.tasks import queries
-from app.tasks.structs import TaskContent, TaskData, TaskListData
+from app.bodies import check_body, check_body_headers, check_optional_body, check_patch_headers
+from app.failures import Invalid
+from app.handlers import Reply, delete, get, patch, post, put
+from app.openapi import NOT_MODIFIED, failures
+from app.tasks import batch, listing, parameters, queries
+from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
+from app.tasks.failures import InvalidCursor, KeyReused, TaskNotFound
+from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
+from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, DryRun, check_versions, dry_run
+from app.tasks.structs import TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
 
 PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 MAX_ID = 2**63 - 1
+CHANGE = (400, 401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
 
 
 async def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -36,7 +43,13 @@ class TaskController(Controller):
     path = "/api/tasks"
     tags: ClassVar = ["Tasks"]
     guards: ClassVar = [check_task_id]
-    dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
+    dependencies: ClassVar = {
+        "user": Provide(current_user, sync_to_thread=False),
+        "condition": Provide(if_match, sync_to_thread=False),
+        "known": Provide(if_none_match, sync_to_thread=False),
+        "dry_run": Provide(dry_run, sync_to_thread=False),
+        "key": Provide(idempotency_key, sync_to_thread=False),
+    }
     security: ClassVar = [{"bearer": []}]
 
     @get(
@@ -44,64 +57,135 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="listTasks",
         summary="List my tasks",
-        responses=failures(401, 413, 415, 429, 503),
+        responses=NOT_MODIFIED | failures(401, 413, 415, InvalidCursor, 429, 503),
     )
-    async def list(self, user: CurrentUser) -> TaskListData:
-        """All of them, newest first; of two created at the same moment, the one with the higher id first."""
-        return TaskListData(await queries.list_tasks(user))
+    async def list(self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch) -> Reply[TaskListData]:
+        """All of them, newest first; of two created at the same moment, the one with the higher id first.
+
+        With a parameter, those that it asks for; with `limit`, page by page.
+        """
+        said = request.scope["query_string"]
+        query = parameters.read(said) if said else None
+        if query is None:
+            found = await listing.all_tasks(user, states(known))
+            return listed(found.content, found.state, known)
+        found = await listing.some_tasks(user, query, states(known), request.app.state["settings"].log_key)
+        link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
+        return listed(found.content, found.state, known, *link)
 
     @post(
         "/",
         guards=[check_body_headers],
         operation_id="createTask",
         summary="Create a task",
-        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, 413, 415, KeyReused, 429, 503),
     )
-    async def create(self, user: CurrentUser, data: JSONBody[TaskContent]) -> Response[TaskData]:
+    async def create(self, user: CurrentUser, key: IdempotencyKey, data: JSONBody[TaskContent]) -> Reply[TaskData]:
         """The answer's `Location` is where the task can be read from then on."""
-        task = await queries.create_task(user, data)
-        return Response(TaskData(task), headers={"Location": f"/api/tasks/{task.id}"})
+        task = await queries.create_task(user, data, key)
+        location = (b"location", b"/api/tasks/%d" % task.id)
+        return tagged(TaskData(task), task.version, b"", location, *replayed(key))
+
+    @post(
+        "/batch",
+        guards=[check_body_headers],
+        operation_id="batchTasks",
+        summary="Change many tasks, all or nothing",
+        status_code=200,
+        request_class=BatchRequest,
+        request_max_body_size=MAX_BATCH_BYTES,
+        responses=failures(*CHANGE),
+    )
+    async def batch(
+        self, user: CurrentUser, state: State, dry_run: DryRun, key: IdempotencyKey, data: JSONBody[Batch]
+    ) -> Reply[BatchData]:
+        """Of a bad batch nothing happens, and `error.index` says which operation it was, the first being 0."""
+        if state.settings.require_if_match:
+            check_versions(data.operations)
+        keeps_trash = state.settings.trash_days > 0
+        results = await batch.run(user, data.operations, key, keep=not dry_run, keeps_trash=keeps_trash)
+        return Reply(BatchData(results, dry_run), [*replayed(key)])
 
     @get(
         "/{task_id:str}",
         guards=[check_body],
         operation_id="getTask",
         summary="Read a task",
-        responses=failures(401, 404, 413, 415, 422, 429, 503),
+        responses=NOT_MODIFIED | failures(401, 404, 413, 415, 422, 429, 503),
     )
-    async def read(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
+    async def read(self, user: CurrentUser, task_id: FromPath[int], known: IfNoneMatch) -> Reply[TaskData]:
         """Somebody else's task is not found, as one that never was."""
-        return TaskData(await queries.get_task(user, task_id))
+        task = await queries.get_task(user, task_id)
+        return tagged(TaskData(task), task.version, known)
 
     @put(
         "/{task_id:str}",
         guards=[check_body_headers],
         operation_id="replaceTask",
         summary="Replace a task's title and description",
-        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
+        responses=failures(*CHANGE),
     )
-    async def replace(self, user: CurrentUser, task_id: FromPath[int], data: JSONBody[TaskContent]) -> TaskData:
+    async def replace(
+        self,
+        user: CurrentUser,
+        task_id: FromPath[int],
+        condition: IfMatch,
+        key: IdempotencyKey,
+        data: JSONBody[TaskContent],
+    ) -> Reply[TaskData]:
         """An absent description becomes null. Whether the task is completed stays as it is."""
-        return TaskData(await queries.replace_task(user, task_id, data))
+        task = await queries.replace_task(user, task_id, data, condition, key)
+        return tagged(TaskData(task), task.version, b"", *replayed(key))
+
+    @patch(
+        "/{task_id:str}",
+        guards=[check_patch_headers],
+        operation_id="patchTask",
+        summary="Change some of a task's fields",
+        responses=failures(*CHANGE),
+    )
+    async def change(
+        self,
+        user: CurrentUser,
+        task_id: FromPath[int],
+        condition: IfMatch,
+        key: IdempotencyKey,
+        data: JSONBody[TaskPatch],
+    ) -> Reply[TaskData]:
+        """A JSON Merge Patch (RFC 7396): what is absent stays as it is, and null clears the description."""
+        task = await queries.patch_task(user, task_id, data, condition, key)
+        return tagged(TaskData(task), task.version, b"", *replayed(key))
 
     @delete(
         "/{task_id:str}",
         guards=[check_body],
         operation_id="deleteTask",
         summary="Delete a task",
-        responses=failures(401, 403, 404, 413, 415, 422, 429, 503),
+        responses=failures(401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503),
     )
-    async def remove(self, user: CurrentUser, task_id: FromPath[int]) -> None:
-        """For good."""
-        await queries.delete_task(user, task_id)
+    async def remove(
+        self, state: State, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey
+    ) -> Reply[None]:
+        """It goes to the trash, from which it can be restored; unless nothing is kept here (`TRASH_DAYS=0`)."""
+        await queries.delete_task(user, task_id, condition, key, for_good=not state["settings"].trash_days)
+        return Reply(None, [*replayed(key)])
 
     @patch(
         "/{task_id:str}/complete",
-        guards=[check_body],
-        operation_id="flipTask",
-        summary="Toggle a task's completed",
-        responses=failures(401, 403, 404, 413, 415, 422, 429, 503),
+        guards=[check_optional_body],
+        operation_id="completeTask",
+        summary="Set or toggle a task's completed",
+        responses=failures(*CHANGE),
     )
-    async def flip(self, user: CurrentUser, task_id: FromPath[int]) -> TaskData:
-        """Takes no body. Two of these at once are two flips."""
-        return TaskData(await queries.flip_task(user, task_id))
+    async def complete(
+        self,
+        user: CurrentUser,
+        task_id: FromPath[int],
+        condition: IfMatch,
+        key: IdempotencyKey,
+        data: JSONBody[TaskCompletion | None] = None,
+    ) -> Reply[TaskData]:
+        """Without a body, or without `completed` in it, it is turned round: two of these at once are two flips."""
+        completed = None if data is None or data.completed is msgspec.UNSET else data.completed
+        task = await queries.complete_task(user, task_id, completed, condition, key)
+        return tagged(TaskData(task), task.version, b"", *replayed(key))

@@ -2,90 +2,218 @@
 
 Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found: the
 statement asks for the owner's rows alone, and were that forgotten, PostgreSQL would show it no others.
+
+A change raises its owner's revision and keeps the row of it until it is committed: so the changes of one owner become
+visible in the order of their numbers, and the number is the task's version.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
+import msgspec
+from piccolo.columns.combination import WhereRaw
+from piccolo.custom_types import Combinable
 from piccolo.querystring import QueryString
 
 from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import TaskNotFound
 from app.statements import Param, Statement, as_owner, columns_of
 from app.tables import Task as TaskTable
-from app.tasks.structs import Task, TaskContent
+from app.tasks.failures import PreconditionFailed, TaskNotFound
+from app.tasks.keys import Key
+from app.tasks.once import Change, once
+from app.tasks.structs import Task, TaskContent, TaskPatch
+from app.tasks.versions import ANYWAY, Condition, etag
 
-OWNER, TASK_ID, TITLE, DESCRIPTION = Param("owner"), Param("task_id"), Param("title"), Param("description")
+OWNER, TASK_ID, BY = Param("owner"), Param("task_id"), Param("by")
+TITLE, DESCRIPTION, COMPLETED = Param("title"), Param("description"), Param("completed")
+DESCRIBES, VERSIONS, WANTED = Param("describes"), Param("versions"), Param("wanted")
 
 COLUMNS = columns_of(Task)
 FOR_THEM = as_owner(OWNER)
-THEIR_OWN = FOR_THEM & (TaskTable.user_id == OWNER)
+THEIR_OWN = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_null()
 THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
-
-
-def _returning(query: Any) -> QueryString:
-    return QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
-
-
-LIST = Statement(
-    TaskTable.select(COLUMNS).where(THEIR_OWN).order_by(TaskTable.created_at, TaskTable.id, ascending=False)
+# An array travels as text: asyncpg would have to ask each new connection what arrays are.
+UNLESS_CHANGED = WhereRaw(
+    '({}::text IS NULL OR ("tasks"."version" = ANY({}::text::bigint[])) = {}::boolean)', VERSIONS, VERSIONS, WANTED
 )
+REVISION = QueryString('(SELECT "revision" FROM "raised")')
+
+
+def raised(where: Combinable | None = None) -> QueryString:
+    """Return the common table expression that raises the owner's revision, if there is what is going to be changed."""
+    found = QueryString("")
+    if where is not None:
+        found = QueryString(' AND EXISTS (SELECT 1 FROM "tasks" WHERE {})', where.querystring)
+    return QueryString(
+        """
+        "raised" AS (
+            UPDATE "revisions" SET "revision" = "revision" + 1 WHERE {} AND "user_id" = {}{} RETURNING "revision"
+        )
+        """,
+        FOR_THEM.querystring,
+        OWNER,
+        found,
+    )
+
+
+def update(
+    values: dict[Any, Any], where: Combinable = THAT_ONE & UNLESS_CHANGED, given: QueryString | None = None
+) -> Change:
+    """Return a change of the owner's tasks that a condition holds for. Its rows are the tasks as they are after it.
+
+    The revision is raised also where there is no such task: to look for it twice costs more than a number.
+
+    `given` is a common table expression that the values and the condition may refer to.
+    """
+    values |= {TaskTable.version: REVISION, TaskTable.changed_by: BY}
+    query = TaskTable.update(values).where(where)
+    changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
+    return Change(changed, *([] if given is None else [given]), raised())
+
+
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
-CREATE = Statement(
+CREATE = Change(
     QueryString(
-        'INSERT INTO "tasks" ("user_id", "title", "description") SELECT {}, {}, {} WHERE {} RETURNING {}',
+        """
+        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by")
+        SELECT {}, {}, {}, {}, {} WHERE {} RETURNING {}
+        """,
         OWNER,
         TITLE,
         DESCRIPTION,
+        REVISION,
+        BY,
         FOR_THEM.querystring,
         COLUMNS,
-    )
+    ),
+    raised(),
 )
-REPLACE = Statement(
-    _returning(TaskTable.update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION}).where(THAT_ONE))
+REPLACE = update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
+PATCH = update(
+    {
+        TaskTable.title: QueryString('coalesce({}::text, "title")', TITLE),
+        TaskTable.description: QueryString(
+            'CASE WHEN {}::boolean THEN {} ELSE "description" END', DESCRIBES, DESCRIPTION
+        ),
+        TaskTable.completed: QueryString('coalesce({}::boolean, "completed")', COMPLETED),
+    }
 )
-FLIP = Statement(_returning(TaskTable.update({TaskTable.completed: QueryString('NOT "completed"')}).where(THAT_ONE)))
-DELETE = Statement(TaskTable.delete().where(THAT_ONE).returning(TaskTable.id))
-
-
-async def list_tasks(owner: Owner) -> list[Task]:
-    """Return all tasks of the owner, newest first; of two made at the same moment, the higher id first."""
-    return [Task(*row) for row in await database.fetch(LIST, owner=owner.id)]
+COMPLETE = update({TaskTable.completed: QueryString('coalesce({}::boolean, NOT "completed")', COMPLETED)})
+UNCHANGED = Change(TaskTable.select(COLUMNS).where(THAT_ONE & UNLESS_CHANGED).querystrings[0])
+DELETE = update({TaskTable.deleted_at: QueryString("clock_timestamp()")})
+# It asks for the new revision, so that PostgreSQL raises it before it looks for the row.
+DELETE_FOR_GOOD = Change(
+    QueryString(
+        'DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING {}',
+        (THAT_ONE & UNLESS_CHANGED).querystring,
+        REVISION,
+        COLUMNS,
+    ),
+    raised(THAT_ONE & UNLESS_CHANGED),
+)
 
 
 async def get_task(owner: Owner, task_id: int) -> Task:
     """Raises TaskNotFound."""
-    return _the_one(await database.fetch(GET, owner=owner.id, task_id=task_id))
-
-
-async def create_task(owner: Owner, content: TaskContent) -> Task:
-    """Store a new task and return it. An owner whom the database has not seen yet is added first.
-
-    Raises InvalidToken where the owner is unknown and may not be added.
-    """
-    return _the_one(await owners.store(CREATE, owner, title=content.title, description=content.description))
-
-
-async def replace_task(owner: Owner, task_id: int, content: TaskContent) -> Task:
-    """Set title and description, and leave `completed`. Raises TaskNotFound."""
-    values = {"title": content.title, "description": content.description}
-    return _the_one(await database.fetch(REPLACE, owner=owner.id, task_id=task_id, **values))
-
-
-async def flip_task(owner: Owner, task_id: int) -> Task:
-    """Turn `completed` round, in one statement: two flips at once are two flips. Raises TaskNotFound."""
-    return _the_one(await database.fetch(FLIP, owner=owner.id, task_id=task_id))
-
-
-async def delete_task(owner: Owner, task_id: int) -> None:
-    """Raises TaskNotFound."""
-    if not await database.fetch(DELETE, owner=owner.id, task_id=task_id):
-        raise TaskNotFound
-
-
-def _the_one(rows: list[asyncpg.Record]) -> Task:
+    rows = await database.fetch(GET, owner=owner.id, task_id=task_id)
     if not rows:
         raise TaskNotFound
     return Task(*rows[0])
+
+
+async def create_task(owner: Owner, content: TaskContent, key: Key | None = None) -> Task:
+    """Store a new task and return it. An owner whom the database has not seen yet is added first.
+
+    Raises InvalidToken where the owner is unknown and may not be added; KeyReused.
+    """
+    values = {"title": content.title, "description": content.description, "by": owner.by}
+    made = owners.store(CREATE, owner, **values) if key is None else once(CREATE, key, owner, **values)
+    return Task(*(await made)[0])
+
+
+async def replace_task(
+    owner: Owner, task_id: int, content: TaskContent, condition: Condition = ANYWAY, key: Key | None = None
+) -> Task:
+    """Set title and description, and leave `completed`. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    values = {"title": content.title, "description": content.description}
+    return await change(REPLACE, owner, task_id, condition, key, **values)
+
+
+async def patch_task(
+    owner: Owner, task_id: int, patch: TaskPatch, condition: Condition = ANYWAY, key: Key | None = None
+) -> Task:
+    """Set what the patch names, and leave the rest; one that names nothing changes nothing.
+
+    Raises TaskNotFound, PreconditionFailed, KeyReused.
+    """
+    if patch == TaskPatch():
+        return await change(UNCHANGED, owner, task_id, condition, key)
+    values = {
+        "title": _or_none(patch.title),
+        "describes": patch.description is not msgspec.UNSET,
+        "description": _or_none(patch.description),
+        "completed": _or_none(patch.completed),
+    }
+    return await change(PATCH, owner, task_id, condition, key, **values)
+
+
+async def complete_task(
+    owner: Owner,
+    task_id: int,
+    completed: bool | None = None,
+    condition: Condition = ANYWAY,
+    key: Key | None = None,
+) -> Task:
+    """Set `completed`, or turn it round, in one statement: two flips at once are two flips.
+
+    Raises TaskNotFound, PreconditionFailed, KeyReused.
+    """
+    return await change(COMPLETE, owner, task_id, condition, key, completed=completed)
+
+
+async def delete_task(
+    owner: Owner, task_id: int, condition: Condition = ANYWAY, key: Key | None = None, *, for_good: bool = False
+) -> None:
+    """Move it to the trash, or let nothing be left of it. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    await change(DELETE_FOR_GOOD if for_good else DELETE, owner, task_id, condition, key)
+
+
+async def change(
+    change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
+) -> Task:
+    """Change one of the owner's tasks. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    rows = await attempt(change, owner, task_id, condition, key, **values)
+    if not rows:
+        if condition.versions is None:
+            raise TaskNotFound
+        raise failed(await get_task(owner, task_id))
+    return Task(*rows[0])
+
+
+async def attempt(
+    change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
+) -> Sequence[Any]:
+    """Do what changes one task. Returns no row where it is not there, or not what the condition wants."""
+    if key is not None:
+        about = {"task_id": task_id, "by": owner.by, "versions": condition.as_array(), "wanted": condition.wanted}
+        return await once(change, key, owner, **about, **values)
+    return await database.fetch(
+        change,
+        owner=owner.id,
+        task_id=task_id,
+        by=owner.by,
+        versions=condition.as_array(),
+        wanted=condition.wanted,
+        **values,
+    )
+
+
+def failed(current: Task) -> PreconditionFailed:
+    """Return what a caller is told who takes the task for another version of it."""
+    return PreconditionFailed(current, etag(current.version))
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value

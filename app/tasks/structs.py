@@ -1,6 +1,6 @@
 """Tasks on the wire: what a client sends, checked, and what it gets back."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -23,47 +23,123 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     completed: Annotated[bool, Meta(examples=[False])]
     created_at: Stamp
     updated_at: Stamp
+    version: Annotated[
+        int, Meta(description="Higher after every change; it is the task's entity tag too.", ge=0, le=2**53 - 1)
+    ]
+
+
+class TrashedTask(Task, frozen=True, gc=False):
+    """A task in the trash."""
+
+    deleted_at: Stamp
+
+
+class TrashData(Data[list[TrashedTask]], frozen=True):
+    """What is in the caller's trash, in its envelope: what was deleted last comes first."""
 
 
 class TaskData(Data[Task], frozen=True):
     """One task in its envelope."""
 
 
-class TaskListData(Data[list[Task]], frozen=True):
-    """All of the caller's tasks in their envelope, newest first."""
+class Page(msgspec.Struct, frozen=True):
+    """Where a list goes on."""
+
+    next: Annotated[str | None, Meta(description="The `cursor` of the next page; null where this is the last one.")]
+    total: Annotated[int, Meta(description="How many tasks all pages have, where `count` asks for it.", ge=0)] | (
+        msgspec.UnsetType
+    ) = msgspec.UNSET
+
+
+# Of a list with `fields`, a task has those alone.
+SOME = {
+    "type": "object",
+    "properties": {name: {"$ref": f"#/components/schemas/Task/properties/{name}"} for name in Task.__struct_fields__},
+    "additionalProperties": False,
+}
+
+
+class TaskListData(msgspec.Struct, frozen=True):
+    """The caller's tasks in their envelope; and where more was asked than for all of them, the page."""
+
+    data: Annotated[
+        list[Any],
+        Meta(
+            description="Whole tasks; or where `fields` are given, those fields.",
+            extra_json_schema={"items": {"anyOf": [{"$ref": "#/components/schemas/Task"}, SOME]}},
+        ),
+    ]
+    page: Page | msgspec.UnsetType = msgspec.UNSET
+
+
+Title = Annotated[
+    str,
+    Meta(
+        description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
+        examples=["Buy milk"],
+        extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_TITLE)},
+    ),
+]
+Description = Annotated[
+    str | None,
+    Meta(
+        description="Any text without U+0000.",
+        examples=["Two litres, the blue one"],
+        extra_json_schema={"pattern": r"^[^\u0000]*$"},
+    ),
+]
 
 
 class TaskContent(msgspec.Struct, frozen=True):
-    """What a client may say about a task. Fields that the service does not know are ignored.
+    """What a client may say about a task; an absent description is null. Fields that are not known are ignored.
 
     The title's limits count after trimming, so they are checked here and not by its type.
     """
 
-    title: Annotated[
-        str,
-        Meta(
-            description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
-            examples=["Buy milk"],
-            extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_TITLE)},
-        ),
-    ]
-    description: Annotated[
-        str | None,
-        Meta(
-            description="Any text without U+0000. Absent means null.",
-            examples=["Two litres, the blue one"],
-            extra_json_schema={"pattern": r"^[^\u0000]*$"},
-        ),
-    ] = None
+    title: Title
+    description: Description = None
 
     def __post_init__(self) -> None:
         """Trim the title. Raises Invalid for what PostgreSQL would not hold."""
-        title = self.title.strip()
-        if not title:
-            raise Invalid("title", "Title is required")
-        if len(title) > MAX_TITLE:
-            raise Invalid("title", f"Title must have {MAX_TITLE} characters at most")
-        for field, text in (("title", title), ("description", self.description or "")):
-            if "\0" in text:
-                raise Invalid(field, f"{field.capitalize()} must not contain the character U+0000")
-        msgspec.structs.force_setattr(self, "title", title)
+        msgspec.structs.force_setattr(self, "title", _checked_title(self.title))
+        _check_description(self.description)
+
+
+class TaskPatch(msgspec.Struct, frozen=True):
+    """What is to be different (RFC 7396): what is absent stays as it is, and null clears the description."""
+
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    completed: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        """Trim the title. Raises Invalid for what PostgreSQL would not hold."""
+        if self.title is not msgspec.UNSET:
+            msgspec.structs.force_setattr(self, "title", _checked_title(self.title))
+        if self.description is not msgspec.UNSET:
+            _check_description(self.description)
+
+
+class TaskCompletion(msgspec.Struct, frozen=True):
+    """What `completed` is to be, for a client that may have to ask again. Absent, it is turned round."""
+
+    completed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def _checked_title(title: str) -> str:
+    title = title.strip()
+    if not title:
+        raise Invalid("title", "Title is required")
+    if len(title) > MAX_TITLE:
+        raise Invalid("title", f"Title must have {MAX_TITLE} characters at most")
+    _check_text("title", title)
+    return title
+
+
+def _check_description(description: str | None) -> None:
+    _check_text("description", description or "")
+
+
+def _check_text(field: str, text: str) -> None:
+    if "\0" in text:
+        raise Invalid(field, f"{field.capitalize()} must not contain the character U+0000")

@@ -44,8 +44,11 @@ async def leaver(running: Litestar, stranger: httpx.AsyncClient) -> Any:
     """Somebody who has used everything that there is."""
     login = await signed_up(stranger, **LEAVER)
     async with Person(running, login) as person:
-        task = (await person.post("/api/tasks", json={"title": "Call Quxfield", "description": "Zaphod"})).json()
+        content, once = {"title": "Call Quxfield", "description": "Zaphod"}, {"idempotency-key": "zaphod-1"}
+        task = (await person.post("/api/tasks", json=content, headers=once)).json()
         await person.patch(f"/api/tasks/{task['data']['id']}/complete")
+        thrown_away = (await person.post("/api/tasks", json={"title": "Forget Quxfield"})).json()
+        await person.delete(f"/api/tasks/{thrown_away['data']['id']}")
         await person.post("/api/auth/tokens", json={"name": "Quxfield's script", "scope": "write"})
         await logged_in(stranger, email=LEAVER["email"], headers={"user-agent": "Quxfield's phone"})
         await refreshed(stranger, login["refresh_token"])
@@ -61,11 +64,18 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     before = await where(sql, *about)
     assert before == [
         "credentials.user_id",
+        "idempotency_keys.answer",
+        "idempotency_keys.key",
+        "idempotency_keys.user_id",
         "login_sessions.user_agent",
         "login_sessions.user_id",
         "personal_access_tokens.name",
         "personal_access_tokens.user_id",
         "rate_limits.email",
+        "revisions.user_id",
+        "task_versions.description",
+        "task_versions.title",
+        "task_versions.user_id",
         "tasks.description",
         "tasks.title",
         "tasks.user_id",

@@ -142,6 +142,11 @@ REFUSED_LATER_FOR_SOMEBODY_KNOWN = {
     "a wrong method": (405, "DELETE", "/api/tasks", {}),
     "a wrong method and a wrong id": (405, "POST", "/api/tasks/abc", {}),
     "a method that nobody knows": (405, "BREW", "/api/tasks", {}),
+    "no such task in the trash": (404, "DELETE", "/api/trash/4711", {}),
+    "no such task to restore": (404, "POST", "/api/tasks/4711/restore", {}),
+    "a wrong method for the trash": (405, "POST", "/api/trash", {}),
+    "a wrong parameter": (422, "GET", "/api/tasks/4711/history?limit=0", {}),
+    "a version that is missing": (422, "POST", "/api/tasks/4711/revert", {"json": {}}),
     "a wrong id": (422, "PUT", "/api/tasks/abc", {"json": {"title": "x"}}),
     "a title that is missing": (422, "POST", "/api/tasks", {"json": {}}),
     "a body that is no JSON": (400, "POST", "/api/tasks", {"content": b"{"}),
@@ -216,7 +221,7 @@ class TestOrder:
         assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
-# Each of them is a task's or the list's for the router, or lies beneath them.
+# Each of them is a task's, the list's or the trash's for the router, or lies beneath them.
 SPELLINGS = [
     "/api/tasks",
     "/api/tasks/",
@@ -248,6 +253,21 @@ SPELLINGS = [
     "/api/tasks/health",
     "/api/tasks/1/nonsense",
     "/api/tasks/docs/openapi.json",
+    "/api/tasks/1/history",
+    "/api/tasks/1/restore",
+    "//api//tasks//1//revert/",
+    "/api/trash",
+    "/api/trash/",
+    "//api//trash//",
+    "/api/trash/1",
+    "/api/trash/1/nonsense",
+    "/api/trash?access_token=x",
+    "/%61pi/trash",
+    "/api%2Ftrash",
+    "/api/%74%72%61%73%68",
+    "/%2fapi/trash%2F1",
+    "/api/trash/%00",
+    "/api/trash/../../health/live",
 ]
 NO_TASKS_OF_OURS = [
     "/api/task",
@@ -266,6 +286,13 @@ NO_TASKS_OF_OURS = [
     "/x/api/tasks",
     "/docs/api/tasks",
     "/health/api/tasks",
+    "/api/trashx",
+    "/api/Trash",
+    "/api/trash%20",
+    "/api/trash%0A",
+    "/api/trash;x=1",
+    "/api/trash.json",
+    "/x/api/trash",
 ]
 
 
@@ -321,7 +348,7 @@ class TestPaths:
             for first in (*slashes, "")
             for api in ("api", "%61pi")
             for second in slashes
-            for tasks in ("tasks", "task%73")
+            for tasks in ("tasks", "task%73", "trash", "tras%68")
             for last in ("", "/", "%2F", "%20", "%0A", "%00", "/.", "?x=/")
         ]
         ada = token()

@@ -19,7 +19,7 @@ from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
 from app.failures import InvalidToken
 from app.settings import Settings
-from tests.conftest import SECRET, visitor
+from tests.conftest import SECRET, visitor, whom
 
 OTHER_SECRET = "somebody else's secret, of more than 32 bytes, too"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -499,7 +499,18 @@ def test_an_email_or_a_name_that_is_of_no_use_is_none_and_no_reason_to_refuse(us
     ids=ascii,
 )
 def test_what_is_minted_can_be_read_again(user: User) -> None:
-    assert read(tokens.mint(user, SECRET, 60).encode(), SECRET) == user
+    assert whom(read(tokens.mint(user, SECRET, 60).encode(), SECRET)) == user
+
+
+def test_what_tells_a_token_from_others_is_its_id_where_it_has_one() -> None:
+    assert read(claiming(), SECRET).by == "jwt"
+    assert read(claiming(jti="k4"), SECRET).by == "jwt:k4"
+    assert read(claiming(jti=5), SECRET).by == "jwt"
+    assert (
+        read(tokens.mint(User("ada"), SECRET, 60).encode(), SECRET).by
+        != read(tokens.mint(User("ada"), SECRET, 60).encode(), SECRET).by
+    )
+    assert User("ada", session="s1", token="jwt:k4").by == "session:s1"
 
 
 def test_a_minted_token_is_one_that_everybody_reads_and_ends_when_it_should() -> None:

@@ -11,7 +11,10 @@ from app.edge.headers import CORS
 from app.edge.ring import Ring
 from tests.conftest import ORIGIN, SECRET, visitor
 
-EXPOSED = "Allow, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = (
+    "Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    "WWW-Authenticate, X-Request-ID"
+)
 CORS_HEADERS = {
     "access-control-allow-origin": ORIGIN,
     "access-control-allow-credentials": "true",
@@ -20,7 +23,9 @@ CORS_HEADERS = {
 PREFLIGHT_HEADERS = {
     **CORS_HEADERS,
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-    "access-control-allow-headers": "Authorization, Content-Type, X-Request-ID",
+    "access-control-allow-headers": (
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+    ),
     "access-control-max-age": "600",
 }
 STRANGERS = [
@@ -67,7 +72,7 @@ async def test_every_answer_carries_the_common_headers_and_lets_the_frontend_rea
 
     assert answer.status_code == status
     assert answer.headers["x-request-id"] == "mine-1.2_3"
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == ("private, no-cache" if "etag" in answer.headers else "no-store")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["vary"] == "Origin"
     assert "server" not in answer.headers
@@ -210,7 +215,7 @@ def test_litestar_itself_is_what_create_app_returns(app: Litestar) -> None:
     ("path", "allowed"),
     [
         ("/api/tasks", "GET, HEAD, OPTIONS, POST"),
-        ("/api/tasks/1", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("/api/tasks/1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
         ("/api/tasks/1/complete", "OPTIONS, PATCH"),
         ("/health/live", "GET, HEAD, OPTIONS"),
     ],

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from app.settings import ROOT
 from tests.conftest import token
 
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+
 
 class Explored(NamedTuple):
     """What came of it: how many requests were made up and sent, what is wrong, and what was said about it."""
@@ -23,7 +25,8 @@ class Explored(NamedTuple):
 def explore(url: str, *, seed: int, examples: int, folder: Path) -> Explored:
     """Make up requests, up to so many examples for each operation, and hold the answers against the document."""
     report = folder / "report.json"
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", f"{CONFIG}"]
+    command += ["run", f"{url}/openapi.json", "--checks", "all"]
     command += ["--seed", f"{seed}", "--max-examples", f"{examples}", "--continue-on-failure"]
     command += ["--header", f"Authorization: Bearer {token('ada')}"]
     command += ["--report", "json", "--report-json-path", f"{report}"]

@@ -1,10 +1,14 @@
 """What Schemathesis is told about formats that say less than they mean. SCHEMATHESIS_HOOKS names this module."""
 
+import re
 from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies
 
+GOOD_KEY = re.compile(r"[!-~]{1,255}")
 AHEAD = strategies.datetimes(datetime(2030, 1, 1), datetime(9000, 1, 1), timezones=strategies.just(UTC))
 
 NAMES = strategies.from_regex(r"[a-z0-9]{1,20}", fullmatch=True)
@@ -13,3 +17,22 @@ EMAILS = strategies.builds("{}@{}.example.com".format, NAMES, NAMES)
 # A schema cannot say that a time has to be in the future, nor that a domain has two labels at least.
 schemathesis.openapi.format("date-time", AHEAD.map(lambda time: time.isoformat()))
 schemathesis.openapi.format("email", EMAILS)
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    """Nor that a key is for one request, which cursors were given out, nor that one thing hangs on another."""
+    # Before anything is changed: later this would be about what the case has become.
+    is_good = case.meta is not None and case.meta.generation.mode.is_positive
+    key = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and GOOD_KEY.fullmatch(key):
+        case.headers["Idempotency-Key"] = f"{key[:200]}{uuid4().hex}"
+    if case.query and is_good:
+        case.query.pop("cursor", None)
+        if case.query.get("sort") == "relevance":
+            case.query.setdefault("q", "milk")
+    if is_good and isinstance(case.body, dict) and "operations" in case.body:
+        # A task may be in one operation of a batch only; those that create one have no id yet.
+        numbered = enumerate(case.body["operations"])
+        case.body["operations"] = [*{each.get("id", -place): each for place, each in numbered}.values()]
+    case._sync_validated_hashes()  # what the case is a case of stays as it was

@@ -278,17 +278,19 @@ def test_all_six_endpoints_work_with_its_token(kind: str, place: Place, sign_up:
         "completed": False,
         "created_at": task["created_at"],
         "updated_at": task["created_at"],
+        "version": 1,
     }
 
     for answer, whole in ((api.get("/api/tasks"), {"data": [task]}), (api.get(path), {"data": task})):
         assert (answer.status_code, answer.json()) == (200, whole)
 
     put = api.put(path, json={"title": "Buy oat milk"})
-    changed = {**task, "title": "Buy oat milk", "description": None, "updated_at": put.json()["data"]["updated_at"]}
+    then = put.json()["data"]["updated_at"]
+    changed = {**task, "title": "Buy oat milk", "description": None, "updated_at": then, "version": 2}
     assert (put.status_code, put.json()) == (200, {"data": changed})
 
     flip = api.patch(f"{path}/complete")
-    flipped = {**changed, "completed": True, "updated_at": flip.json()["data"]["updated_at"]}
+    flipped = {**changed, "completed": True, "updated_at": flip.json()["data"]["updated_at"], "version": 3}
     assert (flip.status_code, flip.json()) == (200, {"data": flipped})
     assert task["updated_at"] < changed["updated_at"] < flipped["updated_at"]
     assert place.sql("SELECT user_id, title, completed FROM tasks WHERE id = $1", task["id"]) == [

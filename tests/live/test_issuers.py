@@ -156,6 +156,7 @@ class TestForeignTokens:
                     "completed": False,
                     "created_at": task["created_at"],
                     "updated_at": task["created_at"],
+                    "version": 1,
                 },
             )
             assert api.get("/api/tasks").json() == {"data": [task]}

@@ -216,7 +216,7 @@ def test_an_unmigrated_database_is_told_in_one_line_and_served_once_it_is_migrat
     service = serve(env=env, wait="live")
     time.sleep(1.2)
     lines = [json.loads(line)["message"] for line in service.log() if "migrat" in line]
-    assert lines == ["The database lacks 10 migrations: run `just migrate`."]
+    assert lines == ["The database lacks 15 migrations: run `just migrate`."]
     assert httpx.get(f"{service.url}/health/ready").status_code == 503
     assert httpx.get(f"{service.url}/api/tasks", headers=MINE).status_code == 503
 
@@ -343,6 +343,27 @@ class TestTwoWorkers:
                 await asyncio.gather(one(two.url, "PUT", path, MINE, content), one_flip(two.url, path))
                 after = (await client.get(path)).json()["data"]
                 assert (after, after["completed"]) == (after | content, number % 2 == 1)
+
+    async def test_of_fifty_changes_of_one_version_one_is_made_and_the_others_see_it(self, two: Any) -> None:
+        async with httpx.AsyncClient(base_url=two.url, headers=MINE) as client:
+            made = await client.post("/api/tasks", json={"title": "x"})
+            path, condition = made.headers["location"], {**MINE, "if-match": made.headers["etag"]}
+            answers = await asyncio.gather(
+                *(one(two.url, "PATCH", path, condition, {"title": f"title {number}"}) for number in range(50))
+            )
+            after = await client.get(path)
+
+        [winner] = [number for number, answer in enumerate(answers) if answer.status_code == 200]
+        assert answers[winner].json() == after.json()
+        assert after.json()["data"]["title"] == f"title {winner}"
+        assert {answer.headers["etag"] for answer in answers} == {after.headers["etag"]}
+        assert [answer.json()["error"] for answer in answers if answer is not answers[winner]] == [
+            {
+                "code": "PRECONDITION_FAILED",
+                "message": "The task has changed in the meantime.",
+                "current": after.json()["data"],
+            }
+        ] * 49
 
     async def test_put_against_delete_leaves_no_ghost(self, two: Any) -> None:
         async with httpx.AsyncClient(base_url=two.url, headers=MINE) as client:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from statistics import median
+from typing import Any
 
 import asyncpg
 import httpx
@@ -12,6 +13,8 @@ from litestar import Litestar
 
 from tests.accounts.people import ADA, BOB, Person, signed_up
 from tests.soak.conftest import Figure
+from tests.statements import forget_the_owner
+from tests.tasks.test_isolation import FOR_A_KEY, HARMLESS, NOTHING_IS_KEPT, WAYS, nothing_is_kept
 from tests.two_users import FEW, NO_ID, NO_TASK, walk
 
 STEPS = 20_000
@@ -21,8 +24,13 @@ ROUNDS = 3_000
 ONE_TASK = [
     ("GET", "/api/tasks/{}", None),
     ("PUT", "/api/tasks/{}", {"title": "mine"}),
+    ("PATCH", "/api/tasks/{}", {"title": "mine"}),
     ("PATCH", "/api/tasks/{}/complete", None),
     ("DELETE", "/api/tasks/{}", None),
+    ("POST", "/api/tasks/{}/restore", None),
+    ("DELETE", "/api/trash/{}", None),
+    ("GET", "/api/tasks/{}/history", None),
+    ("POST", "/api/tasks/{}/revert", {"version": 1}),
 ]
 OTHERS = [("DELETE", "/api/auth/tokens/{}", None), ("DELETE", "/api/auth/sessions/{}", None)]
 
@@ -35,7 +43,19 @@ async def test_neither_of_two_users_ever_sees_or_moves_what_is_the_others(
         await walk(running, settings(FEW, max_examples=50, stateful_step_count=100, database=None), steps)
 
     figure("isolation", f"0 leaks in {steps.total():,} steps, of {len(steps)} kinds")
-    assert len(steps) == 16
+    assert len(steps) == 43
+
+
+@pytest.mark.parametrize("name", [*WAYS, *FOR_A_KEY, *HARMLESS])
+async def test_with_the_second_wall_alone_nothing_leaks_whichever_statement_has_lost_its_owner(
+    figure: Figure, running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    forget_the_owner(monkeypatch, name)
+    if name in NOTHING_IS_KEPT:
+        nothing_is_kept(running, monkeypatch)
+    steps = Counter[str]()
+    await walk(running, settings(FEW, database=None), steps)
+    figure(f"isolation without the owner in {name}", f"0 leaks in {steps.total():,} steps")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [*ONE_TASK, *OTHERS])
@@ -46,7 +66,7 @@ async def test_time_does_not_tell_what_is_somebody_elses_from_what_never_was(
     sql: asyncpg.Connection,
     method: str,
     path: str,
-    body: dict[str, str] | None,
+    body: dict[str, Any] | None,
 ) -> None:
     async with (
         Person(running, await signed_up(stranger, **ADA)) as ada,
@@ -57,7 +77,7 @@ async def test_time_does_not_tell_what_is_somebody_elses_from_what_never_was(
         session = (await bob.get("/api/auth/sessions")).json()["data"][0]["id"]
         await ada.post("/api/tasks", json={"title": "hers"})
         await sql.execute("ANALYZE")
-        is_task = "tasks" in path
+        is_task = "/auth/" not in path
         foreign = path.format(task if is_task else key if "tokens" in path else session)
         missing = path.format(NO_TASK if is_task else NO_ID)
 

@@ -51,6 +51,7 @@ class TestCreate:
                 "completed": False,
                 "created_at": task["created_at"],
                 "updated_at": task["created_at"],
+                "version": 1,
             }
         }
 
@@ -149,13 +150,49 @@ class TestList:
         assert (await ada.get("/api/tasks")).json() == {"data": []}
         assert await sql.fetchval('SELECT count(*) FROM "user"') == 0
 
-    @pytest.mark.parametrize("query", ["", "?user_id=bob", "?limit=-1&x[]=%00", "?%ff"])
+    @pytest.mark.parametrize(
+        "query", ["?", "?user_id=bob", "?user_id=bob&user_id=%ff", "?user%5Fid", "?&user_id=%00&", "?user_id=[]"]
+    )
     async def test_no_user_id_in_a_query_string_has_any_effect(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, query: str
     ) -> None:
         await created(bob)
         mine = await created(ada)
-        assert (await ada.get(f"/api/tasks{query}")).json() == {"data": [mine]}
+
+        plain, answer = [await ada.get(f"/api/tasks{said}", headers={"x-request-id": "1"}) for said in ("", query)]
+
+        assert (answer.status_code, answer.json()) == (200, {"data": [mine]})
+        assert answer.content == plain.content
+        changing = {"ratelimit", "date"}
+        heads = [{name: each.headers[name] for name in each.headers.keys() - changing} for each in (plain, answer)]
+        assert heads[0] == heads[1]
+
+    @pytest.mark.parametrize(
+        ("path", "method", "body"),
+        [
+            ("/api/tasks?limit=1&", "GET", None),
+            ("/api/tasks/{id}?", "GET", None),
+            ("/api/tasks/{id}/history?limit=1&", "GET", None),
+            ("/api/tasks/batch?dry_run=true&", "POST", {"operations": [{"op": "create", "data": {"title": "x"}}]}),
+        ],
+    )
+    async def test_nor_has_it_anywhere_else(self, ada: httpx.AsyncClient, path: str, method: str, body: Any) -> None:
+        task, _ = await created(ada), await created(ada)
+        url = path.format(id=task["id"])
+
+        plain, answer = [await ada.request(method, url + said, json=body) for said in ("", "user_id=bob")]
+
+        assert (answer.status_code, answer.headers.get("link")) == (200, plain.headers.get("link"))
+        assert method == "POST" or answer.content == plain.content
+
+    @pytest.mark.parametrize(
+        ("query", "field"), [("limit=-1&x[]=%00", "limit"), ("user=bob", "user"), ("%ff", "query")]
+    )
+    async def test_whatever_else_it_says_is_understood_or_refused_by_name(
+        self, ada: httpx.AsyncClient, query: str, field: str
+    ) -> None:
+        answer = await ada.get(f"/api/tasks?{query}")
+        assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, field)
 
 
 class TestRead:
@@ -181,6 +218,7 @@ class TestReplace:
             "title": "Buy oats",
             "description": None,
             "updated_at": after["updated_at"],
+            "version": 3,
         }
         assert after["updated_at"] > flipped["updated_at"]
         assert (await ada.get(f"/api/tasks/{task['id']}")).json() == {"data": after}
@@ -215,8 +253,8 @@ class TestFlip:
 
         first, second = (answer.json()["data"] for answer in answers)
         assert [answer.status_code for answer in answers] == [200, 200]
-        assert first == {**task, "completed": True, "updated_at": first["updated_at"]}
-        assert second == {**task, "completed": False, "updated_at": second["updated_at"]}
+        assert first == {**task, "completed": True, "updated_at": first["updated_at"], "version": 2}
+        assert second == {**task, "completed": False, "updated_at": second["updated_at"], "version": 3}
 
     async def test_many_at_once_are_that_many_and_each_has_a_stamp_of_its_own(self, ada: httpx.AsyncClient) -> None:
         task = await created(ada)
@@ -353,8 +391,8 @@ class TestPaths:
         [
             ("DELETE", "/api/tasks", "GET, HEAD, OPTIONS, POST"),
             ("PUT", "/api/tasks/", "GET, HEAD, OPTIONS, POST"),
-            ("PATCH", "/api/tasks/1", "DELETE, GET, HEAD, OPTIONS, PUT"),
-            ("POST", "/api/tasks/abc", "DELETE, GET, HEAD, OPTIONS, PUT"),
+            ("POST", "/api/tasks/1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+            ("POST", "/api/tasks/abc", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
             ("GET", "/api/tasks/1/complete", "OPTIONS, PATCH"),
             ("HEAD", "/api/tasks/1/complete", "OPTIONS, PATCH"),
             ("TRACE", "/api/tasks", "GET, HEAD, OPTIONS, POST"),

@@ -7,7 +7,7 @@ import pytest
 
 from app.database import database
 from app.statements import Statement
-from app.tasks import queries
+from app.tasks import listing
 
 
 def explained(statement: Statement) -> Statement:
@@ -31,7 +31,8 @@ async def crowd(clean: None, sql: asyncpg.Connection) -> Sequence[str]:
 
 
 async def test_a_list_is_read_in_its_order_and_not_sorted(crowd: Sequence[str]) -> None:
-    plan = "\n".join(row[0] for row in await database.fetch(explained(queries.LIST), owner=crowd[0]))
+    known = {"known": "{}", "learnt": None}
+    plan = "\n".join(row[0] for row in await database.fetch(explained(listing.ALL), owner=crowd[0], **known))
 
     assert "Index Scan using tasks_in_order" in plan
     assert "Sort" not in plan

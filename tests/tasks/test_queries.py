@@ -1,6 +1,7 @@
 """Every statement that the service sends about tasks has its owner bound in it. Recorded, not believed."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,19 +11,21 @@ import httpx
 import pytest
 
 from app.database import database
-from app.statements import Param, Statement
-from app.tasks import queries
+from app.statements import Param
+from tests.statements import ABOUT_WHAT_IS_OWNED, OWNED, declared
 
-STATEMENTS = {name: value for name, value in vars(queries).items() if isinstance(value, Statement)}
-ABOUT_TASKS = {name: each for name, each in STATEMENTS.items() if re.search(r"\btasks\b", each.sql)}
+STATEMENTS = {name: each for name, each in declared().items() if not name.startswith("upkeep.")}
 
-WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d), true\)\) IS NOT NULL"
-OWNERS_ROWS = re.compile(
-    rf'WHERE \(*{WALL} AND "tasks"\."user_id" = \$(\d)\)( AND "tasks"\."id" = \$\d\))?( (?!OR )|$)'
-)
+MENTION = re.compile(rf'\b(INTO|FROM|UPDATE)\s+"({"|".join(OWNED)})"')
+WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d+), true\)\) IS NOT NULL"
+UNLESS_DONE = r' AND NOT EXISTS \(SELECT 1 FROM "idempotency_keys" WHERE [^)]*\)\) IS NOT NULL [^)]*\) - [^)]*\)'
+FOUND = r'"tasks"\."id" = "found"\."task_id" AND '
+OWNERS_ROWS = re.compile(rf'WHERE (?:{FOUND})?\(*{WALL}(?:{UNLESS_DONE})? AND (?:"\w+"\.)?"user_id" = \$(\d+)')
 OWNERS_INSERT = re.compile(
-    rf'INSERT INTO "tasks" \("user_id", [^)]*\) SELECT \$(\d), \$\d, \$\d WHERE {WALL} RETURNING '
+    rf' (?:AS "mine" )?\("user_id", [^)]*\)\s+SELECT \$(\d+)(?:::text)?, .*?(?:WHERE {WALL}|FROM "changed"\s*$)',
+    re.DOTALL,
 )
+OWNERS_WORDS = re.compile(rf"SELECT tasks_learn\(\$(\d+)\) WHERE {WALL}$")
 
 BEHIND_IT = "(SELECT set_config('tasks.owner', $1, true)) IS NOT NULL"
 
@@ -50,12 +53,49 @@ async def sent(running: object) -> AsyncIterator[Sent]:
 
 
 def owner_bound_in(sql: str, arguments: Any) -> Any:
-    """The value to which a statement about tasks binds their owner; fails for a statement that does not."""
-    found = OWNERS_ROWS.search(sql) or OWNERS_INSERT.search(sql)
-    assert found, f"no owner is bound in: {sql}"
-    one, same = (arguments[int(found[place]) - 1] for place in (1, 2))
-    assert one == same, "its own word and the wall's are not about the same owner"
-    return one
+    """The one value to which a statement binds the owner, wherever it names what is owned; fails if it does not."""
+    bound = [OWNERS_WORDS.match(sql)] if "tasks_learn" in sql else []
+    for mention in MENTION.finditer(sql):
+        rest = rest_of_query(sql[mention.end() :])
+        bound.append(OWNERS_INSERT.match(rest) if mention[1] == "INTO" else owners_condition(rest))
+    assert bound, f"no owner is bound in: {sql}"
+    assert all(bound), f"no owner is bound in: {sql}"
+    owners = [arguments[int(number) - 1] for each in bound if each for number in each.groups() if number]
+    assert all(each == owners[0] for each in owners), "its own words and the wall's are not about the same owner"
+    return owners[0]
+
+
+def rest_of_query(sql: str) -> str:
+    """What follows in the same query: to the parenthesis that closes it, the next part of a UNION, or the end."""
+    depth = 0
+    for match in re.finditer(r"[()]|\bUNION\b", sql):
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if depth < 0 or (not depth and match[0] == "UNION"):
+            return sql[: match.start()]
+    return sql
+
+
+def owners_condition(sql: str) -> re.Match[str] | None:
+    """The query's own condition, if it is for the owner, and no OR is a way around that."""
+    open_at: list[int] = []
+    alternatives: list[int] = []  # where the parentheses begin in which there is an OR
+    owners = None
+    around: list[int] = []
+    for match in re.finditer(r"[()]|\bWHERE\b|\bOR\b|tasks\.owner", sql):
+        match match[0]:
+            case "(":
+                open_at.append(match.start())
+            case ")":
+                open_at.pop()
+            case "WHERE" if not open_at and owners is None:
+                owners = OWNERS_ROWS.match(sql, match.start())
+            case "OR":
+                alternatives.append(open_at[-1] if open_at else -1)
+            case "tasks.owner" if not around:
+                around = [-1, *open_at]
+            case _:
+                pass
+    return owners if not {*around} & {*alternatives} else None
 
 
 async def walk(client: httpx.AsyncClient) -> int:
@@ -78,17 +118,75 @@ async def walk(client: httpx.AsyncClient) -> int:
     return len(answers) + 1
 
 
+BATCH = {
+    "operations": [
+        {"op": "create", "data": {"title": "in it"}},
+        {"op": "complete", "id": 1},
+        {"op": "update", "id": 2, "data": {}},
+    ]
+}
+# What else there is to do, for somebody who has tasks 1 and 2, in this order; its status, and its statements.
+MORE: list[tuple[str, str, Any, dict[str, str], tuple[int, int]]] = [
+    ("PATCH", "/api/tasks/1", {"title": "z"}, {}, (200, 1)),
+    ("PATCH", "/api/tasks/1", {}, {}, (200, 1)),
+    ("PATCH", "/api/tasks/1", {"title": "z"}, {"if_match": '"v0"'}, (412, 2)),
+    ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 1)),
+    ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 2)),
+    ("POST", "/api/tasks", {"title": "z"}, {"idempotency_key": "2"}, (201, 1)),
+    ("GET", "/api/tasks/1/history", None, {}, (200, 1)),
+    ("POST", "/api/tasks/1/revert", {"version": 1}, {}, (200, 1)),
+    ("POST", "/api/tasks/1/revert", {"version": 99}, {}, (422, 3)),
+    ("GET", "/api/tasks?limit=1&sort=title&count=true", None, {}, (200, 1)),
+    ("GET", "/api/tasks?q=z", None, {}, (200, 3)),
+    ("GET", "/api/tasks?q=z", None, {}, (200, 1)),
+    ("DELETE", "/api/tasks/1", None, {"idempotency_key": "3"}, (204, 1)),
+    ("GET", "/api/trash", None, {}, (200, 1)),
+    ("POST", "/api/tasks/1/restore", None, {"if_match": '"v0"'}, (412, 2)),
+    ("POST", "/api/tasks/1/restore", None, {}, (200, 1)),
+    ("POST", "/api/tasks/batch", BATCH, {}, (200, 6)),
+    ("POST", "/api/tasks/batch", BATCH, {"idempotency_key": "4"}, (200, 8)),
+    ("POST", "/api/tasks/batch", BATCH, {"idempotency_key": "4"}, (200, 1)),
+    ("DELETE", "/api/tasks/1", None, {}, (204, 1)),
+    ("DELETE", "/api/trash/1", None, {}, (204, 1)),
+    ("DELETE", "/api/trash", None, {}, (204, 1)),
+]
+
+
+async def all_else(client: httpx.AsyncClient, sent: Sent) -> list[tuple[int, int]]:
+    """Do all that. Returns of each request the status, and how many statements it took."""
+    one, two = [(await client.post("/api/tasks", json={"title": "x"})).json()["data"]["id"] for _ in "12"]
+    took: list[tuple[int, int]] = []
+    for method, path, body, headers, _ in MORE:
+        theirs = re.sub(r'(?<="id": )[12]\b', lambda those: str({"1": one, "2": two}[those[0]]), json.dumps(body))
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        await asyncio.sleep(A_MOMENT)
+        before = len(sent)
+        answer = await client.request(method, re.sub(r"/1\b", f"/{one}", path), json=json.loads(theirs), headers=named)
+        await asyncio.sleep(A_MOMENT)
+        took.append((answer.status_code, len(sent) - before))
+    return took
+
+
 async def test_no_statement_touches_tasks_without_the_owner_bound_in_it(
     ada: httpx.AsyncClient, bob: httpx.AsyncClient, sent: Sent
 ) -> None:
     for client, owner in ((ada, "ada"), (bob, "bob")):
         await asyncio.sleep(A_MOMENT)
         sent.clear()
+        await all_else(client, sent)
         await walk(client)
         await asyncio.sleep(A_MOMENT)
-        about_tasks = [each for each in sent if re.search(r"\btasks\b", each.query)]
-        assert len(about_tasks) >= 11
-        assert {owner_bound_in(each.query, each.args) for each in about_tasks} == {owner}
+        owned = [each for each in sent if ABOUT_WHAT_IS_OWNED.search(each.query)]
+        assert len(owned) >= 11 + len(MORE)
+        assert {owner_bound_in(each.query, each.args) for each in owned} == {owner}
+
+
+async def test_all_else_takes_few_statements(ada: httpx.AsyncClient, sent: Sent) -> None:
+    took = await all_else(ada, sent)
+
+    assert [(*each[:2], counts) for each, counts in zip(MORE, took, strict=True)] == [
+        (*each[:2], each[4]) for each in MORE
+    ]
 
 
 async def test_each_request_is_one_statement(ada: httpx.AsyncClient, sent: Sent) -> None:
@@ -110,10 +208,10 @@ async def test_the_first_write_of_a_user_is_three_and_a_read_makes_no_row(
     assert len(sent) == 1
     await ada.post("/api/tasks", json={"title": "x"})
     await asyncio.sleep(A_MOMENT)
-    assert [each.query.split()[0] + " " + each.query.split()[2] for each in sent[1:]] == [
-        'INSERT "tasks"',
-        'INSERT "user"',
-        'INSERT "tasks"',
+    assert [re.findall(r'INSERT INTO ("\w+")', each.query) for each in sent[1:]] == [
+        ['"tasks"'],
+        ['"user"'],
+        ['"tasks"'],
     ]
 
 
@@ -134,19 +232,12 @@ async def test_nothing_is_asked_for_a_stranger_or_for_what_is_refused_before(
     assert sent == []
 
 
-@pytest.mark.parametrize("name", sorted(ABOUT_TASKS))
+@pytest.mark.parametrize("name", STATEMENTS)
 def test_every_statement_that_is_declared_binds_its_owner(name: str) -> None:
+    statement = STATEMENTS[name]
     owner = object()
-    values = {
-        param.name: owner if param is queries.OWNER else None
-        for param in vars(queries).values()
-        if isinstance(param, Param)
-    }
-    assert owner_bound_in(ABOUT_TASKS[name].sql, ABOUT_TASKS[name].bind(values)) is owner
-
-
-def test_there_are_as_many_statements_as_things_to_do() -> None:
-    assert sorted(ABOUT_TASKS) == ["CREATE", "DELETE", "FLIP", "GET", "LIST", "REPLACE"]
+    params = {each.name: None for each in statement._arguments if isinstance(each, Param)}
+    assert owner_bound_in(statement.sql, statement.bind({**params, "owner": owner})) is owner
 
 
 @pytest.mark.parametrize(
@@ -157,6 +248,12 @@ def test_there_are_as_many_statements_as_things_to_do() -> None:
         'SELECT * FROM "tasks" WHERE "tasks"."user_id" = $1',
         f'SELECT * FROM "tasks" WHERE ({BEHIND_IT} AND "tasks"."id" = $2)',
         f'SELECT * FROM "tasks" WHERE ({BEHIND_IT} AND "tasks"."user_id" = $1) OR ("tasks"."id" = $2)',
+        f'SELECT * FROM "tasks" WHERE (({BEHIND_IT} AND "tasks"."user_id" = $1) OR "tasks"."id" = $2) AND true',
+        f'SELECT * FROM "tasks" WHERE "tasks"."id" IN (SELECT 1 WHERE {BEHIND_IT} AND "tasks"."user_id" = $1)',
+        f'SELECT * FROM "tasks" WHERE ({BEHIND_IT} AND "tasks"."user_id" = $1) UNION ALL SELECT * FROM "task_versions"',
+        f'WITH "x" AS (DELETE FROM "revisions") SELECT 1 FROM "tasks" WHERE {BEHIND_IT} AND "tasks"."user_id" = $1',
+        'INSERT INTO "tasks" ("user_id", "title") SELECT $1, $2',
+        "SELECT tasks_learn($1)",
         'UPDATE "tasks" SET "user_id" = $1 WHERE "tasks"."id" = $2',
         'DELETE FROM "tasks"',
     ],

@@ -1,0 +1,147 @@
+"""Many changes of the owner's tasks as one: all of them happen, or none.
+
+However many they are, they are a few statements in one transaction: the owner's revision is raised first, which keeps
+every other change of theirs waiting until the end; then what is there is changed, and what is new is added. Each
+operation has a number of its own, in the order in which they were sent, and it becomes the version of its task.
+"""
+
+from collections.abc import Container, Sequence
+from functools import partial
+from typing import Any, TypeGuard
+
+import asyncpg
+from msgspec import UNSET
+
+from app import owners
+from app.auth.tokens import User as Owner
+from app.database import database
+from app.envelopes import encode
+from app.failures import InvalidToken, Unavailable
+from app.statements import Statement
+from app.steps import Steps
+from app.tasks import bulk
+from app.tasks.failures import InOperation, PreconditionFailed, TaskNotFound
+from app.tasks.keys import Key
+from app.tasks.once import KEEP, once_together
+from app.tasks.operations import (
+    STATUSES,
+    AnyOperation,
+    Change,
+    CreateOperation,
+    DeleteOperation,
+    Result,
+    UpdateOperation,
+)
+from app.tasks.structs import Task, TaskPatch
+from app.tasks.versions import etag
+
+MAX_ID = 2**63 - 1
+
+
+async def run(
+    owner: Owner,
+    operations: Sequence[AnyOperation],
+    key: Key | None = None,
+    *,
+    keep: bool = True,
+    keeps_trash: bool = True,
+) -> list[Result]:
+    """Do all of it and return what came of each, in order; where it is not to be kept, take it back then.
+
+    Raises InOperation for the first operation that finds no task or another version, KeyReused, and InvalidToken where
+    the owner is unknown and may not be added: then nothing has happened.
+    """
+    if key is None or not keep:
+        return await _attempt(owner, operations, None, keep=keep, keeps_trash=keeps_trash)
+    work = partial(_attempt, owner, operations, key, keep=True, keeps_trash=keeps_trash)
+    return await once_together(key, owner, work, list[Result])
+
+
+async def _attempt(
+    owner: Owner, operations: Sequence[AnyOperation], key: Key | None, *, keep: bool, keeps_trash: bool
+) -> list[Result]:
+    for _ in range(owners.ATTEMPTS):
+        try:
+            async with database.stepwise(keep=keep) as steps:
+                tasks = await _run(steps, owner, operations)
+                gone = [each.id for each in operations if isinstance(each, DeleteOperation)]
+                if gone and not keeps_trash:
+                    await steps.fetch(bulk.FORGET, owner=owner.id, ids=bulk.array(gone))
+                results = [_result(operation, tasks[index]) for index, operation in enumerate(operations)]
+                if key is not None:
+                    await steps.fetch(KEEP, owner=owner.id, answer=encode(results).decode(), **key.values())
+                return results
+        except asyncpg.ForeignKeyViolationError:
+            if not owner.may_be_new:
+                raise InvalidToken from None
+        # Somebody else took their email in the same instant. The next attempt sees that it is taken.
+    raise Unavailable
+
+
+async def _run(steps: Steps, owner: Owner, operations: Sequence[AnyOperation]) -> dict[int, Task]:
+    """Return the tasks by the places of their operations."""
+    busy = [index for index, operation in enumerate(operations) if not _is_idle(operation)]
+    last = await _raised(steps, owner, len(busy), adds=any(isinstance(each, CreateOperation) for each in operations))
+    numbers = dict(enumerate(busy, last - len(busy) + 1))
+
+    async def send(statement: Statement, rows: list[Any]) -> dict[int, Task]:
+        if not rows:
+            return {}
+        found = await steps.fetch(statement, owner=owner.id, by=owner.by, rows=encode(rows).decode())
+        return {numbers[task.version]: task for task in (Task(*row) for row in found)}
+
+    numbered = [(number, operations[index]) for number, index in numbers.items()]
+    tasks = await send(bulk.CHANGE, [bulk.row(*each) for each in numbered if _may_be_there(each[1])])
+    tasks |= await _unchanged(steps, owner, operations, tasks)
+    new = [(number, each.data) for number, each in numbered if isinstance(each, CreateOperation)]
+    return tasks | await send(bulk.CREATE, [bulk.NewRow(number, data.title, data.description) for number, data in new])
+
+
+async def _raised(steps: Steps, owner: Owner, count: int, *, adds: bool) -> int:
+    """Raise the owner's revision and return it: nobody else changes their tasks from then on."""
+    if not count:
+        return 0
+    rows = await steps.fetch(bulk.RAISE, owner=owner.id, count=count)
+    if not rows and adds:
+        if owner.may_be_new:
+            await steps.fetch(owners.ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
+        rows = await steps.fetch(bulk.BEGIN, owner=owner.id, count=count)
+    return rows[0][0] if rows else 0
+
+
+async def _unchanged(
+    steps: Steps, owner: Owner, operations: Sequence[AnyOperation], changed: Container[int]
+) -> dict[int, Task]:
+    """Return the tasks that were to stay as they are. Raises InOperation for the first that was to be changed."""
+    left = {
+        index: operation
+        for index, operation in enumerate(operations)
+        if index not in changed and not isinstance(operation, CreateOperation)
+    }
+    if not left:
+        return {}
+    ids = bulk.array(operation.id for operation in left.values() if _may_be_there(operation))
+    shown = {row["id"]: Task(*row) for row in await steps.fetch(bulk.SHOW, owner=owner.id, ids=ids)}
+    return {index: _as_meant(index, operation, shown.get(operation.id)) for index, operation in left.items()}
+
+
+def _as_meant(index: int, operation: Change, task: Task | None) -> Task:
+    if task is not None and operation.version not in (UNSET, task.version):
+        raise InOperation(index, PreconditionFailed(task, etag(task.version)))
+    if task is None or not _is_idle(operation):
+        raise InOperation(index, TaskNotFound())
+    return task
+
+
+def _is_idle(operation: AnyOperation) -> bool:
+    """Tell whether it names nothing that is to be different: then nothing is, the version included."""
+    return isinstance(operation, UpdateOperation) and operation.data == TaskPatch()
+
+
+def _may_be_there(operation: AnyOperation) -> TypeGuard[Change]:
+    return not isinstance(operation, CreateOperation) and operation.id <= MAX_ID
+
+
+def _result(operation: AnyOperation, task: Task) -> Result:
+    name = str(operation.__struct_config__.tag)
+    return Result(name, STATUSES[name], None if isinstance(operation, DeleteOperation) else task)

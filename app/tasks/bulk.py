@@ -1,0 +1,131 @@
+"""The statements that many changes are made with at once, and the lists that they read: always for an owner."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from piccolo.querystring import QueryString
+
+from app.statements import Param, Statement
+from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
+from app.tasks.queries import BY, COLUMNS, FOR_THEM, OWNER, THEIR_OWN
+
+# Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
+COUNT, ROWS, IDS = Param("count"), Param("rows"), Param("ids")
+AMONG = QueryString('"tasks"."id" = ANY({}::text::bigint[])', IDS)
+
+RAISE = Statement(
+    QueryString(
+        """
+        UPDATE "revisions" SET "revision" = "revision" + {}::bigint WHERE {} AND "user_id" = {} RETURNING "revision"
+        """,
+        COUNT,
+        FOR_THEM.querystring,
+        OWNER,
+    )
+)
+# Of somebody who has had no task so far.
+BEGIN = Statement(
+    QueryString(
+        """
+        INSERT INTO "revisions" AS "mine" ("user_id", "revision") SELECT {}::text, {}::bigint WHERE {}
+        ON CONFLICT ("user_id") DO UPDATE SET "revision" = "mine"."revision" + excluded."revision"
+        RETURNING "revision"
+        """,
+        OWNER,
+        COUNT,
+        FOR_THEM.querystring,
+    )
+)
+CHANGE = Statement(
+    QueryString(
+        """
+        UPDATE "tasks" SET
+            "title" = coalesce("to_title", "title"),
+            "description" = CASE WHEN "describes" THEN "to_description" ELSE "description" END,
+            "completed" = coalesce("to_completed", CASE WHEN "flips" THEN NOT "completed" ELSE "completed" END),
+            "deleted_at" = CASE WHEN "deletes" THEN clock_timestamp() END,
+            "version" = "number",
+            "changed_by" = {}
+        FROM json_to_recordset({}::text::json) AS "change" (
+            "number" bigint, "task_id" bigint, "from_version" bigint, "to_title" text, "describes" boolean,
+            "to_description" text, "flips" boolean, "to_completed" boolean, "deletes" boolean
+        )
+        WHERE {} AND "tasks"."id" = "task_id" AND coalesce("tasks"."version" = "from_version", true) RETURNING {}
+        """,
+        BY,
+        ROWS,
+        THEIR_OWN.querystring,
+        COLUMNS,
+    )
+)
+CREATE = Statement(
+    QueryString(
+        """
+        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by")
+        SELECT {}, "new"."title", "new"."description", "number", {}
+        FROM json_to_recordset({}::text::json) AS "new" ("number" bigint, "title" text, "description" text)
+        WHERE {} ORDER BY "number" RETURNING {}
+        """,
+        OWNER,
+        BY,
+        ROWS,
+        FOR_THEM.querystring,
+        COLUMNS,
+    )
+)
+SHOW = Statement(QueryString('SELECT {} FROM "tasks" WHERE {} AND {}', COLUMNS, THEIR_OWN.querystring, AMONG))
+# Of what has been moved to the trash just now.
+FORGET = Statement(
+    QueryString(
+        'DELETE FROM "tasks" WHERE {} AND "user_id" = {} AND "deleted_at" IS NOT NULL AND {}',
+        FOR_THEM.querystring,
+        OWNER,
+        AMONG,
+    )
+)
+
+
+class Row(msgspec.Struct, omit_defaults=True):
+    """What becomes of a task, as SQL reads it: what is absent stays as it is."""
+
+    number: int
+    task_id: int
+    from_version: int | UnsetType = UNSET
+    to_title: str | UnsetType = UNSET
+    describes: bool = False
+    to_description: str | UnsetType | None = None
+    flips: bool = False
+    to_completed: bool | UnsetType = UNSET
+    deletes: bool = False
+
+
+class NewRow(msgspec.Struct):
+    """A task that is not there yet, as SQL reads it."""
+
+    number: int
+    title: str
+    description: str | None
+
+
+def row(number: int, operation: Any) -> Row:
+    """Return what an operation makes of the task that it names."""
+    it = Row(number, operation.id, operation.version)
+    match operation:
+        case UpdateOperation(data=patch):
+            it.to_title, it.to_description, it.to_completed = patch.title, patch.description, patch.completed
+            it.describes = patch.description is not UNSET
+        case ReplaceOperation(data=content):
+            it.to_title, it.to_description, it.describes = content.title, content.description, True
+        case CompleteOperation(data=completion):
+            it.to_completed = completion.completed if completion else UNSET
+            it.flips = it.to_completed is UNSET
+        case _:
+            it.deletes = True
+    return it
+
+
+def array(ids: Iterable[int]) -> str:
+    """Return ids as PostgreSQL writes an array."""
+    return f"{{{','.join(map(str, ids))}}}"

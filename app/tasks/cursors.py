@@ -1,0 +1,55 @@
+"""Cursors: the place in a list behind which its next page begins, sealed so that it can only be sent back as it was.
+
+The seal covers whose list it is, and which: no other user, and no other question, gets anything by a cursor.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
+
+import msgspec
+
+from app.tasks.failures import InvalidCursor
+
+SEAL_BYTES = 16
+SHAPE = re.compile(r"[A-Za-z0-9_-]{24,4096}")
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """The last task of a page: its id, what it is sorted by, and how many tasks a page has."""
+
+    id: int
+    at: str
+    limit: int | None
+
+
+def seal(secret: str, about: str, place: Place) -> str:
+    """Return the cursor of a place in the list that `about` describes."""
+    payload = msgspec.json.encode(place)
+    return urlsafe_b64encode(_seal(secret, about, payload) + payload).rstrip(b"=").decode()
+
+
+def unseal(secret: str, about: str, cursor: str) -> Place:
+    """Return the place. Raises InvalidCursor for one that was not made here, or for another list."""
+    if not SHAPE.fullmatch(cursor) or len(cursor) % 4 == 1:
+        raise InvalidCursor
+    sealed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    payload = sealed[SEAL_BYTES:]
+    if not hmac.compare_digest(_seal(secret, about, payload), sealed[:SEAL_BYTES]):
+        raise InvalidCursor
+    place = msgspec.json.decode(payload, type=Place)
+    if seal(secret, about, place) != cursor:  # base64 has more than one spelling of the same
+        raise InvalidCursor
+    return place
+
+
+def _seal(secret: str, about: str, payload: bytes) -> bytes:
+    return hmac.digest(_key(secret), payload + b"\0" + about.encode(), "sha256")[:SEAL_BYTES]
+
+
+@lru_cache(8)
+def _key(secret: str) -> bytes:
+    """Return a key of our own: what else the secret is for must not fit here, nor the other way."""
+    return hmac.digest(secret.encode(), b"cursors of lists", hashlib.sha256)

@@ -1,0 +1,78 @@
+"""What can go wrong with tasks alone."""
+
+from typing import Any
+
+import msgspec
+
+from app.envelopes import Error
+from app.failures import Failure, Invalid, NotFound
+
+
+class TaskNotFound(NotFound):
+    """No such task of the caller's: it never was, it was deleted, or it is somebody else's."""
+
+    message = "There is no such task."
+
+
+class InvalidCursor(Invalid):
+    """A cursor that was not given out, or not for this list."""
+
+    code = "INVALID_CURSOR"
+
+    def __init__(self) -> None:
+        """Say what a cursor is good for."""
+        super().__init__("cursor", "The cursor does not belong to this list. Begin again without one.")
+
+
+class PreconditionFailed(Failure):
+    """RFC 9110, section 15.5.13: the task is not what the caller takes it for."""
+
+    status = 412
+    code = "PRECONDITION_FAILED"
+    message = "The task has changed in the meantime."
+
+    def __init__(self, current: Any, etag: str) -> None:
+        """Take the task as it is now, and its entity tag."""
+        super().__init__()
+        self.current = current
+        self.etag = etag
+
+    def headers(self) -> dict[str, str]:
+        """Tell the tag to try again with."""
+        return {"etag": self.etag}
+
+    def error(self) -> Error:
+        """Show the task, so that nobody has to ask for it."""
+        return Error(self.code, self.message, current=self.current)
+
+
+class KeyReused(Failure):
+    """The draft of Idempotency-Key, section 2.6: a key that was sent with another request."""
+
+    status = 422
+    code = "IDEMPOTENCY_KEY_REUSED"
+    message = "This Idempotency-Key was sent with another request. Take a new one for each."
+
+
+class PreconditionRequired(Failure):
+    """RFC 6585, section 3: a change of whatever is there by now, where that is not wanted."""
+
+    status = 428
+    code = "PRECONDITION_REQUIRED"
+    message = "Say which version you mean to change: If-Match is required."
+
+
+class InOperation(Failure):
+    """What is wrong with one operation of a batch, for which nothing of the batch has happened."""
+
+    def __init__(self, index: int, reason: Failure) -> None:
+        """Take the operation's place among the others, from 0, and the failure."""
+        super().__init__()
+        self.index = index
+        self.reason = reason
+        self.status, self.code = reason.status, reason.code
+        self.message = f"Operation {index}: {reason.message}"
+
+    def error(self) -> Error:
+        """Show what the failure alone would, and where."""
+        return msgspec.structs.replace(self.reason.error(), message=self.message, index=self.index)

@@ -1,0 +1,202 @@
+"""The history of a task: what was done to it, when and by whom; and how to bring a state of it back.
+
+A trigger keeps each state that a change ends, in the statement of the change. The state of now is the task itself.
+"""
+
+import re
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import msgspec
+from litestar import Controller, Request
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody
+from piccolo.columns.combination import WhereRaw
+from piccolo.querystring import QueryString
+
+from app.auth.middleware import CurrentUser, current_user
+from app.auth.tokens import User as Owner
+from app.bodies import check_body, check_body_headers
+from app.database import database
+from app.failures import Invalid
+from app.handlers import Reply, get, post
+from app.openapi import failures
+from app.statements import STAMP, Param, Statement
+from app.tables import Task as TaskTable
+from app.tables import TaskVersion
+from app.tasks.changes import HistoryData, Page, State, Version, change
+from app.tasks.conditions import IfMatch, if_match, tagged
+from app.tasks.controller import CHANGE, check_task_id
+from app.tasks.failures import TaskNotFound
+from app.tasks.keys import IdempotencyKey, Key, idempotency_key, replayed
+from app.tasks.parameters import pairs
+from app.tasks.queries import (
+    FOR_THEM,
+    OWNER,
+    TASK_ID,
+    THAT_ONE,
+    UNLESS_CHANGED,
+    attempt,
+    failed,
+    get_task,
+    update,
+)
+from app.tasks.structs import Task, TaskData
+from app.tasks.versions import ANYWAY, Condition
+
+MAX_LIMIT = 200  # changes on a page
+MAX_VERSION = 2**53 - 1
+RANGES = {"limit": (1, MAX_LIMIT), "before": (0, MAX_VERSION)}
+NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
+
+BEFORE, LIMIT, THEN = Param("before"), Param("limit"), Param("then")
+ITS_PAST = FOR_THEM & (TaskVersion.user_id == OWNER) & (TaskVersion.task_id == TASK_ID)
+CONTENT = '"title", "description", "completed"'
+
+# One row for each state, or one of nulls where no state is on the page; and none where there is no such task.
+HISTORY = Statement(
+    QueryString(
+        f"""
+        WITH "now" AS (
+            SELECT "version", "updated_at" AS "changed_at", "changed_by", {CONTENT}, "deleted_at"
+            FROM "tasks" WHERE {{}}
+        )
+        SELECT "version", {STAMP.format('"changed_at"')}, "changed_by", {CONTENT}, "deleted_at" IS NOT NULL
+        FROM (SELECT 1 FROM "now") AS "it" LEFT JOIN LATERAL (
+            SELECT * FROM "now" WHERE "version" < {{}}
+            UNION ALL
+            (SELECT "version", "changed_at", "changed_by", {CONTENT}, "deleted_at"
+             FROM "task_versions" WHERE {{}} AND "version" < {{}} ORDER BY "version" DESC LIMIT {{}})
+        ) AS "states" ON true
+        ORDER BY "version" DESC LIMIT {{}}
+        """,
+        THAT_ONE.querystring,
+        BEFORE,
+        ITS_PAST.querystring,
+        BEFORE,
+        LIMIT,
+        LIMIT,
+    )
+)
+STATE = QueryString(
+    f"""
+    SELECT {CONTENT} FROM "tasks" WHERE {{}} AND "version" = {{}}
+    UNION ALL
+    SELECT {CONTENT} FROM "task_versions" WHERE {{}} AND "version" = {{}}
+    """,
+    THAT_ONE.querystring,
+    THEN,
+    ITS_PAST.querystring,
+    THEN,
+)
+THAT_STATE = Statement(STATE)
+REVERT = update(
+    {
+        TaskTable.title: QueryString('(SELECT "title" FROM "then")'),
+        TaskTable.description: QueryString('(SELECT "description" FROM "then")'),
+        TaskTable.completed: QueryString('(SELECT "completed" FROM "then")'),
+    },
+    THAT_ONE & UNLESS_CHANGED & WhereRaw('EXISTS (SELECT 1 FROM "then")'),
+    QueryString('"then" AS ({})', STATE),
+)
+
+
+class Window(NamedTuple):
+    """Which changes are asked for."""
+
+    limit: int = 50
+    before: int = MAX_VERSION + 1
+
+
+class TaskReversion(msgspec.Struct, frozen=True):
+    """The version of the task that is to be brought back."""
+
+    version: Version
+
+
+InWindow: TypeAlias = NamedDependency[Window]
+
+
+def window(request: Request[Any, Any, Any]) -> Window:
+    """Return which changes the query asks for. Raises Invalid, naming the parameter."""
+    given: dict[str, int] = {}
+    for name, value in pairs(request.scope["query_string"], RANGES):
+        least, most = RANGES[name]
+        if not NUMBER.fullmatch(value) or not least <= int(value) <= most:
+            raise Invalid(name, f"{name} must be a whole number from {least} to {most}")
+        given[name] = int(value)
+    return Window(**given)
+
+
+class HistoryController(Controller):
+    """What was done to one of the caller's tasks."""
+
+    path = "/api/tasks"
+    tags: ClassVar = ["Tasks"]
+    guards: ClassVar = [check_task_id]
+    dependencies: ClassVar = {
+        "user": Provide(current_user, sync_to_thread=False),
+        "condition": Provide(if_match, sync_to_thread=False),
+        "key": Provide(idempotency_key, sync_to_thread=False),
+        "wanted": Provide(window, sync_to_thread=False),
+    }
+    security: ClassVar = [{"bearer": []}]
+
+    @get(
+        "/{task_id:str}/history",
+        guards=[check_body],
+        operation_id="getTaskHistory",
+        summary="List the changes of a task",
+        responses=failures(401, 404, 413, 415, 422, 429, 503),
+    )
+    async def history(self, user: CurrentUser, task_id: FromPath[int], wanted: InWindow) -> HistoryData:
+        """The last one first. A task that is in the trash is not found."""
+        return await history_of(user, task_id, wanted)
+
+    @post(
+        "/{task_id:str}/revert",
+        guards=[check_body_headers],
+        status_code=200,
+        operation_id="revertTask",
+        summary="Bring an earlier version of a task back",
+        responses=failures(*CHANGE),
+    )
+    async def revert(
+        self,
+        user: CurrentUser,
+        task_id: FromPath[int],
+        condition: IfMatch,
+        key: IdempotencyKey,
+        data: JSONBody[TaskReversion],
+    ) -> Reply[TaskData]:
+        """Its title, its description and whether it was completed, as a new version."""
+        task = await revert_task(user, task_id, data.version, condition, key)
+        return tagged(TaskData(task), task.version, b"", *replayed(key))
+
+
+async def history_of(owner: Owner, task_id: int, wanted: Window) -> HistoryData:
+    """Return changes of a task, the last one first. Raises TaskNotFound."""
+    # One state more than changes: the last change on the page led on from it.
+    values = {"before": wanted.before, "limit": wanted.limit + 1}
+    rows = await database.fetch(HISTORY, owner=owner.id, task_id=task_id, **values)
+    if not rows:
+        raise TaskNotFound
+    states = [State(*row) for row in rows if row["version"] is not None]
+    told = [change(now, before) for now, before in zip(states, [*states[1:], None], strict=False)]
+    shown = told[: wanted.limit]
+    return HistoryData(shown, Page(shown[-1].version if len(told) > wanted.limit else None))
+
+
+async def revert_task(
+    owner: Owner, task_id: int, version: int, condition: Condition = ANYWAY, key: Key | None = None
+) -> Task:
+    """Give the task the content that it had in a version.
+
+    Raises TaskNotFound, Invalid, PreconditionFailed, KeyReused.
+    """
+    rows = await attempt(REVERT, owner, task_id, condition, key, then=version)
+    if not rows:
+        current = await get_task(owner, task_id)
+        if not await database.fetch(THAT_STATE, owner=owner.id, task_id=task_id, then=version):
+            raise Invalid("version", "The task has no such version")
+        raise failed(current)
+    return Task(*rows[0])

@@ -1,0 +1,152 @@
+"""Changes that are made once for a key, however often they are asked for, and whatever breaks in between.
+
+The statement that makes a change keeps the key and what it returns with it: either both are there, or neither. It
+does nothing where the key is there already; and of two at the same moment one finds the key taken, and is undone. Then
+what was kept is the answer. A request that is refused has changed nothing and keeps nothing: it is decided anew.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+from piccolo.querystring import QueryString
+
+from app import owners
+from app.auth.tokens import User as Owner
+from app.database import database
+from app.statements import AS_OWNER, Param, Statement, as_owner
+from app.tasks.failures import KeyReused
+from app.tasks.keys import Key
+
+T = TypeVar("T")
+
+HOURS = 24  # for which a key counts
+# What a statement has seen of a key, it has to find when it asks for it, an hour later at most.
+SURELY = f"\"created_at\" > now() - interval '{HOURS - 1} hours'"
+OWNER, KEY, FINGERPRINT, ANSWER = Param("owner"), Param("key"), Param("fingerprint"), Param("answer")
+
+FOR_THEM = as_owner(OWNER).querystring
+THAT_KEY = QueryString('{} AND "user_id" = {} AND "key" = {}', FOR_THEM, OWNER, KEY)
+IS_OVER = QueryString(f"\"created_at\" <= now() - interval '{HOURS} hours'")
+FOR_OWNER = re.compile(re.escape(AS_OWNER).replace(r"\{\}", r"(\$\d+)"))
+
+# For a change of several statements: the last of its transaction.
+KEEP = Statement(
+    QueryString(
+        """
+        INSERT INTO "idempotency_keys" ("user_id", "key", "fingerprint", "answer")
+        SELECT {}::text, {}::text, {}::bytea, {}::text WHERE {}
+        """,
+        OWNER,
+        KEY,
+        FINGERPRINT,
+        ANSWER,
+        FOR_THEM,
+    )
+)
+RECALL = Statement(
+    QueryString(
+        """
+        WITH "gone" AS (DELETE FROM "idempotency_keys" WHERE {} AND {})
+        SELECT "fingerprint", "answer", {} AS "is_over" FROM "idempotency_keys" WHERE {}
+        """,
+        THAT_KEY,
+        IS_OVER,
+        IS_OVER,
+        THAT_KEY,
+    )
+)
+
+
+class Change(Statement):
+    """A change of what is an owner's, which returns one row where it changes something.
+
+    `once` is the same for a request with a key, made of the same parts, with two more: `changed` and `kept`. Wherever
+    the one asks for the owner's rows, the other asks for them as long as the key is new. That spares the work; that it
+    is done once hangs on the key alone, of which there can be no second.
+    """
+
+    def __init__(self, change: QueryString, *before: QueryString) -> None:
+        """Take the change, and the common table expressions that come before it."""
+        super().__init__(_with(before, change))
+        changed = QueryString('"changed" AS ({})', change)
+        kept = QueryString(
+            """
+            "kept" AS (
+                INSERT INTO "idempotency_keys" ("user_id", "key", "fingerprint", "answer")
+                SELECT {}::text, {}::text, {}::bytea, row_to_json("changed")::text FROM "changed"
+            )
+            """,
+            OWNER,
+            KEY,
+            FINGERPRINT,
+        )
+        self.once = Statement(_with((*before, changed, kept), QueryString('SELECT * FROM "changed"')))
+        self.once.sql = FOR_OWNER.sub(_while_new(self.once.number_of(KEY)), self.once.sql)
+
+
+def _with(before: Sequence[QueryString], query: QueryString) -> QueryString:
+    ahead = f"WITH {', '.join('{}' for _ in before)} " if before else ""
+    return QueryString(f"{ahead}{{}}", *before, query)
+
+
+def _while_new(key: int) -> str:
+    """Return what becomes of the condition that says for whom a statement is."""
+    mine = rf'SELECT 1 FROM "idempotency_keys" WHERE \g<0> AND "user_id" = \1 AND "key" = ${key} AND {SURELY}'
+    return rf"\g<0> AND NOT EXISTS ({mine})"
+
+
+async def once(change: Change, key: Key, owner: Owner, **values: Any) -> Sequence[Any]:
+    """Make a change, or return what it returned when it was made: one row, or none where it finds nothing to change.
+
+    Raises KeyReused, and what `owners.store` does.
+    """
+    values |= key.values()
+    while True:
+        is_first = True
+        try:
+            if rows := await owners.store(change.once, owner, **values):
+                return rows
+        except asyncpg.UniqueViolationError as error:
+            _check_that_it_was_the_key(error)
+            is_first = False
+        found = await _find(key, owner)
+        if found and not found["is_over"]:
+            return [tuple(msgspec.json.decode(_answer(found, key)).values())]
+        if is_first and not found:
+            return []
+
+
+async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]], kind: type[T]) -> T:
+    """Do what takes several statements, or return what came of it when it was done.
+
+    It is one transaction, and the last of its statements is KEEP with what comes of it, as JSON. Raises KeyReused, and
+    what `work` does.
+    """
+    while True:
+        found = await _find(key, owner)
+        if found and not found["is_over"]:
+            return msgspec.json.decode(_answer(found, key), type=kind)
+        try:
+            return await work()
+        except asyncpg.UniqueViolationError as error:
+            _check_that_it_was_the_key(error)
+
+
+async def _find(key: Key, owner: Owner) -> asyncpg.Record | None:
+    found = await database.fetch(RECALL, owner=owner.id, key=key.text)
+    return found[0] if found else None
+
+
+def _answer(found: asyncpg.Record, key: Key) -> str:
+    if found["fingerprint"] != key.fingerprint:
+        raise KeyReused
+    key.is_replay = True
+    return found["answer"]
+
+
+def _check_that_it_was_the_key(error: asyncpg.UniqueViolationError) -> None:
+    if getattr(error, "table_name", "") != "idempotency_keys":
+        raise error

@@ -1,0 +1,183 @@
+"""Batches on the wire: what is to be done, checked before any of it is, and what came of it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency
+from msgspec import UNSET, Meta, UnsetType
+
+from app.bodies import JSONRequest, decode, refusal
+from app.envelopes import Data
+from app.failures import Failure, Invalid
+from app.tasks.failures import InOperation, PreconditionRequired
+from app.tasks.parameters import pairs
+from app.tasks.structs import Task, TaskCompletion, TaskContent, TaskPatch
+
+MAX_OPERATIONS = 100
+MAX_BATCH_BYTES = 256 * 1024
+
+TaskId = Annotated[
+    int, Meta(description="The task's `id`.", ge=1, examples=[42], extra_json_schema={"maximum": 2**53 - 1})
+]
+Version: TypeAlias = (
+    Annotated[
+        int,
+        Meta(
+            description="The version that it must have to be changed, as `If-Match` says elsewhere.",
+            ge=0,
+            le=2**53 - 1,
+            examples=[7],
+        ),
+    ]
+    | UnsetType
+)
+STATUSES = {"create": 201, "update": 200, "replace": 200, "complete": 200, "delete": 204}
+DryRun: TypeAlias = NamedDependency[bool]
+
+
+class Operation(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
+    """What all operations are. A name that is not known would be one that was misspelt."""
+
+
+class CreateOperation(Operation, frozen=True, tag="create"):
+    """Create a task, as `POST /api/tasks` does."""
+
+    data: TaskContent
+
+
+class UpdateOperation(Operation, frozen=True, tag="update"):
+    """Change some of a task's fields, as `PATCH /api/tasks/{id}` does."""
+
+    id: TaskId
+    data: TaskPatch
+    version: Version = UNSET
+
+
+class ReplaceOperation(Operation, frozen=True, tag="replace"):
+    """Replace title and description, as `PUT /api/tasks/{id}` does."""
+
+    id: TaskId
+    data: TaskContent
+    version: Version = UNSET
+
+
+class CompleteOperation(Operation, frozen=True, tag="complete"):
+    """Set or toggle `completed`, as `PATCH /api/tasks/{id}/complete` does."""
+
+    id: TaskId
+    data: TaskCompletion | None = None
+    version: Version = UNSET
+
+
+class DeleteOperation(Operation, frozen=True, tag="delete"):
+    """Delete a task, as `DELETE /api/tasks/{id}` does."""
+
+    id: TaskId
+    version: Version = UNSET
+
+
+Change: TypeAlias = UpdateOperation | ReplaceOperation | CompleteOperation | DeleteOperation
+AnyOperation: TypeAlias = CreateOperation | Change
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What is to be done, all of it or nothing. A task may be in one operation only."""
+
+    operations: Annotated[list[AnyOperation], Meta(min_length=1, max_length=MAX_OPERATIONS)]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of one operation: the status and the task that it would have been answered with alone."""
+
+    op: Annotated[str, Meta(examples=["create"], extra_json_schema={"enum": [*STATUSES]})]
+    status: Annotated[int, Meta(examples=[201], extra_json_schema={"enum": [200, 201, 204]})]
+    data: Annotated[Task | None, Meta(description="The task as it is now; null where it is gone.")]
+
+
+class BatchData(Data[list[Result]], frozen=True, omit_defaults=True):
+    """The results in the order of the operations."""
+
+    dry_run: Annotated[bool, Meta(description="There, and true, where nothing of it was kept.")] = False
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """A batch whose operations nobody has looked at."""
+
+    operations: list[msgspec.Raw]
+
+
+class BatchRequest(JSONRequest):
+    """A request whose body is a batch: of a bad one, it is told where."""
+
+    async def json(self) -> Batch:
+        """Return the batch. Raises what `read` does, and what the body of any request does."""
+        return read(await self.body())
+
+
+decoder: msgspec.json.Decoder[AnyOperation] = msgspec.json.Decoder(AnyOperation)
+
+
+def read(body: bytes) -> Batch:
+    """Return the batch that the JSON in `body` is. Raises NotJSON, Invalid, and InOperation for the first bad one."""
+    unread = decode(body, Unread).operations
+    if not 1 <= len(unread) <= MAX_OPERATIONS:
+        raise Invalid("operations", f"There must be 1 to {MAX_OPERATIONS} operations")
+    operations: list[AnyOperation] = []
+    known: set[int] = set()
+    for index, raw in enumerate(unread):
+        operation = _operation(index, raw)
+        if not isinstance(operation, CreateOperation):
+            if operation.id in known:
+                raise _bad(index, "id", "Another operation is about this task already")
+            known.add(operation.id)
+        operations.append(operation)
+    return Batch(operations)
+
+
+def check_versions(operations: Sequence[AnyOperation]) -> None:
+    """Raises InOperation for the first change of whatever is there by now, for where that is not wanted."""
+    for index, operation in enumerate(operations):
+        if not isinstance(operation, CreateOperation) and operation.version is UNSET:
+            raise InOperation(index, PreconditionRequired())
+
+
+def dry_run(request: Request[Any, Any, Any]) -> bool:
+    """Return whether all is to be tried only. Raises Invalid for any other parameter."""
+    wanted = False
+    for name, value in pairs(request.scope["query_string"], ["dry_run"]):
+        if value not in ("true", "false"):
+            raise Invalid(name, "dry_run must be true or false")
+        wanted = value == "true"
+    return wanted
+
+
+def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:
+    """Return the operation. That it is JSON, whoever has skipped it before has seen. Raises InOperation."""
+    try:
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `int`, got `float`"):
+                raise
+            return msgspec.convert(_with_integers(msgspec.json.decode(raw)), AnyOperation)
+    except Invalid as error:  # of what is in `data`
+        raise _bad(index, f"data.{error.field}", error.message) from error
+    except msgspec.ValidationError as error:
+        reason = refusal(str(error))
+        if reason.field == "body":
+            raise _bad(index, "", "An operation must be a JSON object") from error
+        raise _bad(index, reason.field, reason.message) from error
+
+
+def _with_integers(operation: dict[str, Any]) -> dict[str, Any]:
+    """Take 7.0 for 7, which is the same number in JSON (RFC 8259, section 6)."""
+    for name in {"id", "version"} & {*operation}:
+        if isinstance(value := operation[name], float) and value.is_integer():
+            operation[name] = int(value)
+    return operation
+
+
+def _bad(index: int, field: str, message: str) -> Failure:
+    return InOperation(index, Invalid(f"operations[{index}].{field}".rstrip("."), message))

@@ -1,0 +1,220 @@
+"""What a client may ask of its list: each parameter, what it may say, and what it says.
+
+A parameter that is not known, comes twice or says something else is refused by name, and never guessed at: whoever
+misspells a filter must not get everything. `pairs` holds every query to that.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes, urlencode
+
+import msgspec
+
+from app import texts
+from app.failures import Invalid
+from app.tasks.structs import Task
+
+MAX_BYTES = 8192  # of all parameters: a cursor may hold a title, whose characters may take 4 bytes each
+MAX_NAME = 50  # characters of an unknown parameter that are told back
+MAX_LIMIT = 200
+MAX_WORDS = 200  # characters
+NEWEST_FIRST = "-created_at"
+SORTS = ("created_at", NEWEST_FIRST, "updated_at", "-updated_at", "title", "-title", "relevance")
+FIELDS = Task.__struct_fields__
+
+NOT_AN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+NUMBER = re.compile(r"[1-9][0-9]{0,2}")
+# RFC 3339, section 5.6.
+TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a list."""
+
+    limit: int | None = None
+    cursor: str | None = None
+    completed: bool | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    sort: str = NEWEST_FIRST
+    q: str | None = None
+    fields: tuple[str, ...] | None = None
+    count: bool = False
+    said: tuple[tuple[str, str], ...] = ()  # as it was sent, the cursor left out
+
+    def beyond(self, cursor: str) -> bytes:
+        """Return the query string of the next page."""
+        return urlencode([*self.said, ("cursor", cursor)], quote_via=quote).encode()
+
+    def about(self) -> str:
+        """Return what decides which tasks there are, and in what order: all that pages of one list share."""
+        which = (self.completed, self.created_after, self.created_before, self.updated_after, self.sort, self.q)
+        return msgspec.json.encode(which).decode()
+
+
+def read(query_string: bytes) -> Query | None:
+    """Return what a query string asks; None where it says nothing. Raises Invalid."""
+    found: dict[str, Any] = {}
+    said: list[tuple[str, str]] = []
+    for name, value in pairs(query_string, READERS):
+        if (read := READERS[name](value)) is None:
+            raise Invalid(name, f"{name} must be {ALLOWED[name]}")
+        found[name] = read
+        said += [(name, value)] if name != "cursor" else []
+    if found.get("sort") == "relevance" and "q" not in found:
+        raise Invalid("sort", "sort can be relevance only where there is a q to be relevant to")
+    return Query(**found, said=tuple(said)) if found else None
+
+
+def pairs(query_string: bytes, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Return each parameter and its value. Raises Invalid for one that is not known, or comes twice.
+
+    A `user_id` is not looked at: whose tasks they are, the token says, and no client gets anything by saying it too.
+    """
+    if len(query_string) > MAX_BYTES:
+        raise Invalid("query", f"The query must have {MAX_BYTES} bytes at most")
+    seen: set[str] = set()
+    for piece in filter(None, query_string.split(b"&")):
+        before, _, after = piece.partition(b"=")
+        if (name := _decoded(before)) == "user_id":
+            continue
+        if name not in known:
+            raise Invalid(name[:MAX_NAME], f"There is no such parameter here, only {', '.join(known)}")
+        if name in seen:
+            raise Invalid(name, f"{name} must be there once")
+        seen.add(name)
+        yield name, _decoded(after)
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        if NOT_AN_ESCAPE.search(whole := text.decode()):
+            raise ValueError
+        return unquote_to_bytes(whole.replace("+", " ")).decode()
+    except ValueError:
+        raise Invalid("query", "The query must be UTF-8, percent-encoded") from None
+
+
+def _limit(text: str) -> int | None:
+    return int(text) if NUMBER.fullmatch(text) and int(text) <= MAX_LIMIT else None
+
+
+def _switch(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text)
+
+
+def _sort(text: str) -> str | None:
+    return text if text in SORTS else None
+
+
+def _words(text: str) -> str | None:
+    text = text.strip()
+    return text if 0 < len(text) <= MAX_WORDS and "\0" not in text else None
+
+
+def _fields(text: str) -> tuple[str, ...] | None:
+    names = text.split(",")
+    return tuple(names) if len({*names}) == len(names) and {*names} <= {*FIELDS} else None
+
+
+def _after(text: str) -> datetime | None:
+    """Tasks know milliseconds: what is after a moment is after the microsecond in which it lies."""
+    moment = _moment(text)
+    return moment and moment[0]
+
+
+def _before(text: str) -> datetime | None:
+    """Return the end of the microsecond: a task at its beginning may be before the moment."""
+    try:
+        moment = _moment(text)
+        return moment and moment[0] + timedelta(microseconds=moment[1])
+    except OverflowError:
+        return None
+
+
+def _moment(text: str) -> tuple[datetime, bool] | None:
+    """Return a time to the microsecond, and whether it is a bit later than that."""
+    match = TIME.fullmatch(text)
+    if match is None:
+        return None
+    date, minute, second, fraction, offset = match.groups()
+    fraction = fraction or ""
+    is_leap = second == "60"  # which is the next second, as PostgreSQL has it
+    shown = f"{date}T{minute}:{'59' if is_leap else second}.{fraction[:6]:0<6}{offset.upper()}"
+    try:
+        moment = datetime.fromisoformat(shown) + timedelta(seconds=is_leap)
+        return moment.astimezone(UTC), bool(fraction[6:].strip("0"))
+    except (ValueError, OverflowError):
+        return None
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "limit": _limit,
+    "cursor": str,
+    "completed": _switch,
+    "created_after": _after,
+    "created_before": _before,
+    "updated_after": _after,
+    "sort": _sort,
+    "q": _words,
+    "fields": _fields,
+    "count": _switch,
+}
+A_TIME = "a time as in RFC 3339, with its offset, as 2026-11-21T09:30:00Z (a + is written %2B)"
+ALLOWED = {
+    "limit": f"a whole number from 1 to {MAX_LIMIT}",
+    "completed": "true or false",
+    "created_after": A_TIME,
+    "created_before": A_TIME,
+    "updated_after": A_TIME,
+    "sort": f"one of {', '.join(SORTS)}",
+    "q": f"1 to {MAX_WORDS} characters, none of them U+0000",
+    "fields": f"some of {', '.join(FIELDS)}, each once, with commas between them",
+    "count": "true or false",
+}
+
+_TIME = {"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00Z"]}
+# What the document says of them (OpenAPI 3.1.0, section 4.8.12).
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    "limit": {
+        "description": "How many tasks a page has at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [50]},
+    },
+    "cursor": {
+        "description": "Where the page begins: `page.next` of the one before, with the same parameters. It keeps its "
+        "page's `limit`.",
+        "schema": {"type": "string", "format": "cursor"},
+    },
+    "completed": {"description": "Only those that are done, or are not.", "schema": {"type": "boolean"}},
+    "created_after": {"description": "Only those created later than this.", "schema": _TIME},
+    "created_before": {"description": "Only those created earlier than this.", "schema": _TIME},
+    "updated_after": {"description": "Only those changed later than this.", "schema": _TIME},
+    "sort": {
+        "description": "The order; with a `-`, descending. Of two that are alike, the one with the higher id comes "
+        "last, or first. `relevance` needs a `q`.",
+        "schema": {"type": "string", "enum": [*SORTS], "default": NEWEST_FIRST},
+    },
+    "q": {
+        "description": 'Only those with these words in title or description. The last may be its beginning; `"two '
+        'words"` are next to each other, `a or b` is either, `-a` is none with it. Accents and capitals are all one.',
+        "schema": {"type": "string", "minLength": 1, "pattern": texts.pattern(MAX_WORDS), "examples": ["milk"]},
+    },
+    "fields": {
+        "description": "Only these fields of each task.",
+        "style": "form",
+        "explode": False,
+        "schema": {
+            "type": "array",
+            "items": {"type": "string", "enum": [*FIELDS]},
+            "minItems": 1,
+            "uniqueItems": True,
+            "examples": [["id", "title"]],
+        },
+    },
+    "count": {"description": "Whether to tell `page.total`.", "schema": {"type": "boolean", "default": False}},
+}

@@ -1,0 +1,59 @@
+"""Whole lists that were sent before, as bytes, for their owners to have again while nothing has changed.
+
+Whether that is so, the database is asked each time: what is remembered here saves reading and writing the rows, and
+is never sent unasked.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+MAX_BYTES = 16 * 1024 * 1024  # of all lists together, in each process
+MAX_LIST_BYTES = 1024 * 1024  # of one: a longer one would push out those of many
+MAX_SEEN = 10_000  # owners of whom it is known what they asked for last
+
+
+class State(NamedTuple):
+    """A moment in the life of one owner's tasks: no two that differ have the same."""
+
+    epoch: int
+    revision: int
+
+
+class Remembered:
+    """The lists that were asked for last, by their owners."""
+
+    def __init__(self, limit: int = MAX_BYTES) -> None:
+        """Keep so many bytes at most."""
+        self._limit = limit
+        self._seen: dict[str, State] = {}
+        self._lists: OrderedDict[str, tuple[State, bytes]] = OrderedDict()
+        self.size = 0  # bytes
+
+    def find(self, owner: str) -> tuple[State, bytes] | None:
+        """Return the owner's list, and the state that it shows."""
+        found = self._lists.get(owner)
+        if found:
+            self._lists.move_to_end(owner)
+        return found
+
+    def keep(self, owner: str, state: State, body: bytes) -> None:
+        """Keep it in place of an older one, and of what was asked for longest ago.
+
+        Not before it is asked for twice: a list that changes each time is not worth the memory.
+        """
+        if self._seen.get(owner) != state:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            self._seen[owner] = state
+            return
+        if before := self._lists.pop(owner, None):
+            self.size -= len(before[1])
+        if len(body) <= MAX_LIST_BYTES:
+            self._lists[owner] = state, body
+            self.size += len(body)
+        while self.size > self._limit:
+            _, (_, oldest) = self._lists.popitem(last=False)
+            self.size -= len(oldest)
+
+
+lists = Remembered()

@@ -1,0 +1,140 @@
+"""The trash: what was deleted, until it is restored or gone for good.
+
+What is in it is none of the caller's tasks any more: no other endpoint finds it. It keeps its id, its fields and its
+history; what is gone for good takes its history along.
+"""
+
+from typing import Any, ClassVar
+
+from litestar import Controller
+from litestar.di import Provide
+from litestar.params import FromPath
+from piccolo.querystring import QueryString
+
+from app.auth.middleware import CurrentUser, current_user
+from app.auth.tokens import User as Owner
+from app.bodies import check_body
+from app.database import database
+from app.handlers import Reply, delete, get, post
+from app.openapi import failures
+from app.statements import Statement, columns_of
+from app.tables import Task as TaskTable
+from app.tasks.conditions import IfMatch, if_match, tagged
+from app.tasks.controller import check_task_id
+from app.tasks.failures import KeyReused, TaskNotFound
+from app.tasks.keys import IdempotencyKey, Key, idempotency_key, replayed
+from app.tasks.once import Change, once
+from app.tasks.queries import FOR_THEM, OWNER, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, raised, update
+from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
+from app.tasks.versions import ANYWAY, Condition
+
+REMOVAL = (401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
+
+COLUMNS = columns_of(TrashedTask)
+IN_THEIR_TRASH = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_not_null()
+THAT_ONE = IN_THEIR_TRASH & (TaskTable.id == TASK_ID)
+
+LIST_TRASH = Statement(
+    TaskTable.select(COLUMNS).where(IN_THEIR_TRASH).order_by(TaskTable.deleted_at, TaskTable.id, ascending=False)
+)
+GET_TRASHED = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
+RESTORE = update({TaskTable.deleted_at: QueryString("NULL")}, THAT_ONE & UNLESS_CHANGED)
+PURGE = Change(QueryString('DELETE FROM "tasks" WHERE {} RETURNING "id"', (THAT_ONE & UNLESS_CHANGED).querystring))
+# Two of these at once would lock the same rows in orders of their own; so they take turns at the revision.
+EMPTY = Change(
+    QueryString('SELECT count(*) AS "count" FROM "gone"'),
+    raised(IN_THEIR_TRASH),
+    QueryString(
+        '"gone" AS (DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING 1)', IN_THEIR_TRASH.querystring, REVISION
+    ),
+)
+
+
+class TrashController(Controller):
+    """What the caller has deleted."""
+
+    path = "/api"
+    tags: ClassVar = ["Tasks"]
+    guards: ClassVar = [check_task_id, check_body]
+    dependencies: ClassVar = {
+        "user": Provide(current_user, sync_to_thread=False),
+        "condition": Provide(if_match, sync_to_thread=False),
+        "key": Provide(idempotency_key, sync_to_thread=False),
+    }
+    security: ClassVar = [{"bearer": []}]
+
+    @get(
+        "/trash",
+        operation_id="listTrash",
+        summary="List my deleted tasks",
+        responses=failures(401, 413, 415, 429, 503),
+    )
+    async def list(self, user: CurrentUser) -> TrashData:
+        """All of them, the last deleted first; of two deleted at the same moment, the one with the higher id first."""
+        return TrashData([TrashedTask(*row) for row in await database.fetch(LIST_TRASH, owner=user.id)])
+
+    @post(
+        "/tasks/{task_id:str}/restore",
+        status_code=200,
+        operation_id="restoreTask",
+        summary="Restore a deleted task",
+        responses=failures(*REMOVAL),
+    )
+    async def restore(
+        self, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey
+    ) -> Reply[TaskData]:
+        """It is as it was, with its id and its history. What is not in the trash is not found."""
+        task = await restore_task(user, task_id, condition, key)
+        return tagged(TaskData(task), task.version, b"", *replayed(key))
+
+    @delete(
+        "/trash/{task_id:str}",
+        operation_id="purgeTask",
+        summary="Delete a task in the trash for good",
+        responses=failures(*REMOVAL),
+    )
+    async def purge(
+        self, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey
+    ) -> Reply[None]:
+        """Its history goes too. What is not in the trash is not found."""
+        await purge_task(user, task_id, condition, key)
+        return Reply(None, [*replayed(key)])
+
+    @delete(
+        "/trash",
+        operation_id="emptyTrash",
+        summary="Empty my trash",
+        responses=failures(401, 403, 413, 415, KeyReused, 429, 503),
+    )
+    async def empty(self, user: CurrentUser, key: IdempotencyKey) -> Reply[None]:
+        """All that is in it is deleted for good."""
+        await empty_trash(user, key)
+        return Reply(None, [*replayed(key)])
+
+
+async def restore_task(owner: Owner, task_id: int, condition: Condition = ANYWAY, key: Key | None = None) -> Task:
+    """Put it back among the tasks. Raises TaskNotFound where it is not in the trash, PreconditionFailed, KeyReused."""
+    return Task(*await _change(RESTORE, owner, task_id, condition, key))
+
+
+async def purge_task(owner: Owner, task_id: int, condition: Condition = ANYWAY, key: Key | None = None) -> None:
+    """Let nothing be left of it. Raises TaskNotFound where it is not in the trash, PreconditionFailed, KeyReused."""
+    await _change(PURGE, owner, task_id, condition, key)
+
+
+async def empty_trash(owner: Owner, key: Key | None = None) -> None:
+    """Let nothing be left of all that is in it. Raises KeyReused."""
+    if key is None:
+        await database.fetch(EMPTY, owner=owner.id)
+    else:
+        await once(EMPTY, key, owner)
+
+
+async def _change(change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None) -> Any:
+    rows = await attempt(change, owner, task_id, condition, key)
+    if not rows:
+        trashed = await database.fetch(GET_TRASHED, owner=owner.id, task_id=task_id)
+        if not trashed or condition.versions is None:
+            raise TaskNotFound
+        raise failed(TrashedTask(*trashed[0]))
+    return rows[0]

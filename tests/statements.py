@@ -1,0 +1,99 @@
+"""Every statement that the service declares about what somebody owns; and each as it would be without its owner."""
+
+import copy
+import importlib
+import pkgutil
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+import app
+from app.statements import Statement
+from app.tasks import listing
+from app.tasks.once import Change
+from app.tasks.parameters import SORTS
+
+OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys")
+OF_OWNER = re.compile(r'(?:"\w+"\.)?"user_id" = (?=\$\d)')
+# Whose rows a statement is about; what else it asks of its owner serves that.
+OF_ITS_ROWS = re.compile(r'"(?:tasks|task_versions)"\."user_id" = (?=\$\d)')
+OF_THE_KEY = re.compile(r'"user_id" = (?=\$\d+ AND "key")')
+OF_THE_REVISION = re.compile(r'(?<!\.)"user_id" = (?=\$\d)')  # of a change that is made without a key
+ABOUT_WHAT_IS_OWNED = re.compile(rf'"(?:{"|".join(OWNED)})"|\btasks_learn\b')
+
+
+def declared() -> dict[str, Statement]:
+    """All that are about what is owned, by the module and the name, and how: as a page of a list, or for a key."""
+    found: dict[int, tuple[str, Statement]] = {}
+    for module in pkgutil.walk_packages(app.__path__, "app."):
+        values = {} if module.name == "app.__main__" else vars(importlib.import_module(module.name))
+        for name, value in values.items():
+            if isinstance(value, Statement):  # where it is declared comes after where it is imported
+                found[id(value)] = f"{module.name.rpartition('.')[2]}.{name}", value
+    once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, Change)]
+    named = dict([*found.values(), *once])
+    return {name: each for name, each in named.items() if ABOUT_WHAT_IS_OWNED.search(each.sql)} | pages()
+
+
+def pages() -> dict[str, Statement]:
+    kinds = [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)]
+    return {
+        f"listing._page {sort}{' searches' * searches}{' follows' * follows}{' counts' * counts}": listing._page(
+            sort, searches=searches, follows=follows, counts=counts
+        )
+        for sort in SORTS
+        for searches, follows, counts in kinds
+        if searches or sort != "relevance"
+    }
+
+
+def without_owner(whole: Statement, of_owner: re.Pattern[str] | None = None) -> Statement:
+    """The same, for everybody's tasks: as it would be if somebody forgot the owner."""
+    mutant = copy.copy(whole)
+    # What is found by words is the owner's, as long as the revision is: there it is the whole that matters.
+    its_rows = OF_ITS_ROWS.search(whole.sql) and "tasks_found" not in whole.sql
+    mutant.sql = (of_owner or (OF_ITS_ROWS if its_rows else OF_OWNER)).sub("'' <> ", whole.sql)  # as every user id is
+    assert mutant.sql != whole.sql
+    return mutant
+
+
+def forget_the_owner(monkeypatch: pytest.MonkeyPatch, name: str, of_owner: re.Pattern[str] | None = None) -> None:
+    """Let the service go on with a statement that has lost its owner, by its name in `declared`.
+
+    Of pages, all that are of a kind; and of what is done once for a key, all together may have lost a part.
+    """
+    module_name, _, what = name.partition(".")
+    module: Any = importlib.import_module(f"app.tasks.{module_name}")
+    what, *kinds = what.split()
+    whole = getattr(module, what)
+    if what == "_page":
+        mutant = _forgetful(whole, {*kinds})
+    elif kinds:
+        mutant = copy.copy(whole)
+        mutant.once = without_owner(whole.once, of_owner)
+    else:
+        mutant = without_owner(whole, of_owner)
+    monkeypatch.setattr(module, what, mutant)
+
+
+def _forgetful(page: Callable[..., Statement], kinds: set[str]) -> Callable[..., Statement]:
+    def forgetful(sort: str, **how: bool) -> Statement:
+        whole = page(sort, **how)
+        return without_owner(whole) if kinds <= {name for name, is_so in how.items() if is_so} else whole
+
+    return forgetful
+
+
+@asynccontextmanager
+async def no_second_wall(sql: asyncpg.Connection) -> AsyncIterator[None]:
+    for table in OWNED:
+        await sql.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+    try:
+        yield
+    finally:
+        for table in OWNED:
+            await sql.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
