@@ -54,8 +54,8 @@ def _contest(
     names = options.only or [name for name in LINEUP if not quick or name in QUICK]
     contenders = [LINEUP[name] for name in names if _may_enter(LINEUP[name], install=not quick)]
     population = Population()
-    database = new_database(server, "contest", population)
-    own = {}
+    database = new_database(server, "contest", population, plain=True)
+    own = {"ours": new_database(server, "ours", population)}
     if options.against:
         contenders.append(before(options.against))
         own["before"] = new_database(server, "before", population, options.against)

@@ -65,6 +65,11 @@ ADD_TASKS = f"""
     ORDER BY k, u
 """
 
+AS_OURS = ("app", "migrate")
+# As far as the last migration before tasks got versions.
+PLAINLY = ("piccolo.main", "migrations", "forwards", "tasks", "2026-11-25T20:00:00:000005")
+ADD_REVISIONS = "INSERT INTO revisions (user_id) SELECT id::text FROM generate_series($1::int, $2::int) id"
+
 
 class Database(NamedTuple):
     """A database of a running server: its address, and the server's process."""
@@ -82,18 +87,21 @@ class Database(NamedTuple):
 
     def fill(self, population: Population) -> None:
         """Put everybody and their tasks into the migrated, empty database."""
+        has_revisions = self.value("SELECT to_regclass('revisions') IS NOT NULL")  # not of every commit
         work: list[tuple[str, tuple[int, ...]]] = [("SET session_replication_role = replica", ())]  # no triggers
         for group in population:
             if group.users:
                 first, last = group.numbers[0], group.numbers[-1]
                 work.append((ADD_USERS, (first, last)))
                 work.append((ADD_TASKS, (first, last, group.tasks)))
+                if has_revisions:
+                    work.append((ADD_REVISIONS, (first, last)))
         asyncio.run(_run(self.url, work))
         self.run(
             f"SELECT setval('tasks_id_seq', {2000 * STRIDE})",
             # It would come in the middle of somebody's round; `restore` does it between rounds instead.
             "ALTER TABLE tasks SET (autovacuum_enabled = off)",
-            'VACUUM (FREEZE, ANALYZE) tasks, "user"',
+            "VACUUM (FREEZE, ANALYZE)",
             "CHECKPOINT",
         )
 
@@ -121,12 +129,17 @@ def find_database(server: EmbeddedPostgres, name: str = "postgres") -> Database:
     return Database(f"postgresql://postgres@/{name}?host={place}", pid)
 
 
-def new_database(server: EmbeddedPostgres, name: str, population: Population, code: Path = ROOT) -> Database:
-    """Make a database, migrate it as the service of this code does, and fill it."""
+def new_database(
+    server: EmbeddedPostgres, name: str, population: Population, code: Path = ROOT, *, plain: bool = False
+) -> Database:
+    """Make a database, migrate it as the service of this code does, and fill it.
+
+    A plain one has tasks as the contract has them, and nothing of what our service alone does with them.
+    """
     say(f"Making a database with {population.rows:,} tasks ...")
     find_database(server).run(f"CREATE DATABASE {name}")
     database = find_database(server, name)
-    migrate = [sys.executable, "-m", "app", "migrate"]
+    migrate = [sys.executable, "-m", *(PLAINLY if plain else AS_OURS)]
     environment = {"DATABASE_URL": database.url, "JWT_SECRET": "x" * 32, "PATH": ""}
     done = subprocess.run(migrate, cwd=code, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

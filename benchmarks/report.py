@@ -147,7 +147,7 @@ def page(outcome: Outcome, plan: Plan, where: Sequence[tuple[str, str]]) -> str:
     parts = [
         "# Results",
         f"Written by the command below. {said}; everybody in turn, one worker each, at most {POOL} connections to the "
-        "same database. Ratios are those of requests per second to the limit's in the same round; shown are the "
+        "database. Ratios are those of requests per second to the limit's in the same round; shown are the "
         'medians of the rounds. "Server us" and "database us" are microseconds of processor time per request.',
         "![Throughput relative to the limit](chart.svg)",
         listed([(f"`{each.name}`", each.words) for each in LINEUP.values()]),
