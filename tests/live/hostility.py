@@ -14,6 +14,7 @@ import httpx
 from hypothesis import strategies as st
 
 from app.bodies import MAX_BODY_BYTES
+from app.tasks.parameters import READERS
 from tests.conftest import token
 
 TEXTS = [
@@ -59,8 +60,17 @@ API: list[Operation] = [
     ("POST", "/api/tasks", TASK),
     ("GET", "/api/tasks/{}", None),
     ("PUT", "/api/tasks/{}", TASK),
-    ("PATCH", "/api/tasks/{}/complete", None),
+    ("PATCH", "/api/tasks/{}", {**TASK, "completed": True}),
+    ("PATCH", "/api/tasks/{}/complete", {"completed": True}),
     ("DELETE", "/api/tasks/{}", None),
+    ("POST", "/api/tasks/batch", {"operations": [{"op": "update", "id": 1, "version": 1, "data": TASK}]}),
+    ("GET", "/api/tasks/{}/history", None),
+    ("POST", "/api/tasks/{}/revert", {"version": 1}),
+    ("POST", "/api/tasks/{}/restore", None),
+    ("GET", "/api/trash", None),
+    ("DELETE", "/api/trash/{}", None),
+    *(("GET", f"/api/tasks?{name}={{}}", None) for name in READERS),
+    ("GET", "/api/tasks?limit=2&sort=title&q={}&cursor={}", None),
     ("POST", "/api/auth/signup", CREDENTIALS),
     ("POST", "/api/auth/login", {"email": "joan@example.com", "password": "correct horse"}),
     ("POST", "/api/auth/refresh", {"refresh_token": "tsr_x.y"}),
@@ -102,8 +112,8 @@ ADMIN: list[Operation] = [
 ]
 HEADERS = [
     "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Content-Encoding", "Content-Type", "Cookie",
-    "Forwarded", "If-Match", "If-Modified-Since", "If-None-Match", "Origin", "Range", "Referer", "User-Agent",
-    "X-CSRFToken", "X-Forwarded-For", "X-Forwarded-Proto", "X-HTTP-Method-Override", "X-Original-URL", "X-Real-IP",
+    "Forwarded", "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "Origin", "Range", "Referer",
+    "User-Agent", "X-CSRFToken", "X-Forwarded-For", "X-Forwarded-Proto", "X-HTTP-Method-Override", "X-Original-URL", "X-Real-IP",
     "X-Request-ID", "Access-Control-Request-Method", "Date", "Via",
 ]  # fmt: skip
 METHODS = [
@@ -229,6 +239,9 @@ def corpus_of_headers(*headers: Header) -> Iterator[Request]:
         for name in HEADERS:
             mine = [] if name in ("Authorization", "Cookie") else headers
             yield Request("POST", b"/api/tasks", [*mine, (name.encode(), raw)], b'{"title":"x"}')
+            if name.startswith("I"):  # what a change, or a list, may hang on
+                yield Request("PUT", b"/api/tasks/1", [*mine, (name.encode(), raw)], b'{"title":"x"}')
+                yield Request("GET", b"/api/tasks", [*mine, (name.encode(), raw)])
         yield Request("GET", b"/api/tasks?" + spelled(text) + b"=" + spelled(text), [*headers])
         yield Request("GET", b"/api/tasks/1?x=" + raw.replace(b" ", b""), [*headers])
 
