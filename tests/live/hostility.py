@@ -113,8 +113,8 @@ ADMIN: list[Operation] = [
 HEADERS = [
     "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Content-Encoding", "Content-Type", "Cookie",
     "Forwarded", "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "Origin", "Range", "Referer",
-    "User-Agent", "X-CSRFToken", "X-Forwarded-For", "X-Forwarded-Proto", "X-HTTP-Method-Override", "X-Original-URL", "X-Real-IP",
-    "X-Request-ID", "Access-Control-Request-Method", "Date", "Via",
+    "User-Agent", "X-CSRFToken", "X-Forwarded-For", "X-Forwarded-Proto", "X-HTTP-Method-Override", "X-Original-URL",
+    "X-Real-IP", "X-Request-ID", "Access-Control-Request-Method", "Date", "Via",
 ]  # fmt: skip
 METHODS = [
     "GET",
