@@ -3,14 +3,16 @@ from piccolo.table import Table
 
 ID = "2026-11-25T23:00:00:000007"
 VERSION = "1.38.0"
-DESCRIPTION = "each change has a number and leaves behind what was there before; what is deleted goes to the trash"
+DESCRIPTION = "each change has a number and leaves behind what was there before; the trash; each owner has keys of their own"
 
 THEIR_OWN = "user_id = current_setting('tasks.owner', true) OR current_setting('tasks.staff', true) = 'on'"
 
 FORWARDS = [
-    "ALTER TABLE tasks ALTER deleted_at TYPE timestamptz(3)",
+    # Anew, and empty as it was: another type would have the whole table written again, with everybody waiting.
+    "ALTER TABLE tasks DROP deleted_at, ADD deleted_at timestamptz(3)",
     "ALTER TABLE task_versions ALTER deleted_at TYPE timestamptz(3), ALTER changed_at TYPE timestamptz(3)",
     "ALTER TABLE task_versions DROP CONSTRAINT task_versions_pkey, ADD PRIMARY KEY (task_id, version)",
+    "ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_pkey, ADD PRIMARY KEY (user_id, key)",
     # A user who is deleted and comes back begins anew: entity tags of before must not fit by chance.
     "ALTER TABLE revisions ALTER epoch SET DEFAULT (random() * 9007199254740991)::bigint",
     # Changed in place, as long as there is room on the page.
@@ -27,6 +29,8 @@ FORWARDS = [
     "DROP INDEX tasks_in_order",
     "CREATE INDEX tasks_in_order ON tasks (user_id, created_at DESC, id DESC) WHERE deleted_at IS NULL",
     "CREATE INDEX tasks_in_trash ON tasks (user_id, deleted_at DESC, id DESC) WHERE deleted_at IS NOT NULL",
+    # For whatever empties everybody's.
+    "CREATE INDEX tasks_by_deletion ON tasks (deleted_at) WHERE deleted_at IS NOT NULL",
     # For those who change tasks without the service's statements, which raise the revision themselves.
     """
     CREATE FUNCTION tasks_next_revision(owner text, above bigint) RETURNS bigint LANGUAGE sql AS $$
@@ -117,12 +121,14 @@ FORWARDS = [
     "CREATE TRIGGER tasks_forget_all AFTER TRUNCATE ON tasks EXECUTE FUNCTION tasks_forget_all()",
     f"CREATE POLICY task_versions_of_owner ON task_versions USING ({THEIR_OWN})",
     f"CREATE POLICY revisions_of_owner ON revisions USING ({THEIR_OWN})",
+    f"CREATE POLICY idempotency_keys_of_owner ON idempotency_keys USING ({THEIR_OWN})",
     "ALTER TABLE task_versions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "ALTER TABLE revisions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    "ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     """
     DO $$ BEGIN
         IF to_regrole('tasks_app') IS NOT NULL THEN
-            GRANT SELECT, INSERT, UPDATE, DELETE ON revisions, task_versions TO tasks_app;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON revisions, task_versions, idempotency_keys TO tasks_app;
         END IF;
     END $$
     """,
@@ -144,8 +150,10 @@ BACKWARDS = [
     END $$
     """,
     "DROP FUNCTION tasks_next_revision(text, bigint)",
+    "DROP POLICY idempotency_keys_of_owner ON idempotency_keys",
     "DROP POLICY revisions_of_owner ON revisions",
     "DROP POLICY task_versions_of_owner ON task_versions",
+    "DROP INDEX tasks_by_deletion",
     "DROP INDEX tasks_in_trash",
     "DROP INDEX tasks_in_order",
     "CREATE INDEX tasks_in_order ON tasks (user_id, created_at DESC, id DESC)",
@@ -155,6 +163,7 @@ BACKWARDS = [
     ALTER TABLE tasks DROP CONSTRAINT title_has_text,
     ADD CONSTRAINT title_has_text CHECK (char_length(btrim(title)) BETWEEN 1 AND 500)
     """,
+    "DELETE FROM idempotency_keys",
     "DELETE FROM revisions",
     "DELETE FROM task_versions",
 ]

@@ -1,9 +1,7 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
-from piccolo.columns.column_types import BigInt
-from piccolo.columns.indexes import IndexMethod
 from piccolo.table import Table
 
-ID = "2026-11-25T23:30:00:000010"
+ID = "2026-11-25T23:30:00:000008"
 VERSION = "1.38.0"
 DESCRIPTION = "titles in the order that people expect, and the words of tasks for those who search them"
 
@@ -172,26 +170,4 @@ async def forwards():
 
     manager.add_raw(run)
     manager.add_raw_backwards(run_backwards)
-
-    manager.add_column(
-        table_class_name="Revision",
-        tablename="revisions",
-        column_name="searched",
-        db_column_name="searched",
-        column_class_name="BigInt",
-        column_class=BigInt,
-        params={
-            "default": -1,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
     return manager
