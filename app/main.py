@@ -55,7 +55,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     )
     limiter = limits.limiter(config.rate_limit)
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=config.accounts)
-    ring = Ring(guarded, CORS(config.frontend_origins), config.log_key, config.trusted_proxies)
+    ring = Ring(guarded, CORS(config.frontend_origins), config.secret, config.trusted_proxies)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app
 

@@ -75,8 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Settings of {ROOT}>"
 
     @property
-    def log_key(self) -> str:
-        """What users are hashed with in the log, and nobody outside knows."""
+    def secret(self) -> str:
+        """What nobody outside knows: users are hashed with it in the log, and cursors are sealed with it."""
         return self.jwt_secrets[0] if self.jwt_secrets else f"{self.database_url}"
 
 

@@ -366,13 +366,13 @@ class TestSecrets:
             assert load({"BETTER_AUTH_SECRET": secret, "DATABASE_URL": URL}).jwt_secrets == (secret,)
 
     def test_the_first_is_what_users_are_hashed_with_in_the_log(self) -> None:
-        assert load({"JWT_SECRET": f"{SECRET},{OLDER}"}).log_key == SECRET
+        assert load({"JWT_SECRET": f"{SECRET},{OLDER}"}).secret == SECRET
 
     def test_none_is_needed_where_only_issuers_are_believed(self, tmp_path: Path) -> None:
         env = {"DATABASE_URL": URL, "ACCOUNTS": "off", "JWT_ISSUERS": json.dumps([GOOD])}
         found = load(env, tmp_path / ".data")
 
-        assert (found.jwt_secrets, found.log_key) == ((), URL)
+        assert (found.jwt_secrets, found.secret) == ((), URL)
         assert not (tmp_path / ".data").exists()
         assert load({**env, "JWT_SECRET": f"{SECRET},{OLDER}"}).jwt_secrets == (SECRET, OLDER)
 

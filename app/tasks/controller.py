@@ -69,7 +69,7 @@ class TaskController(Controller):
         if query is None:
             found = await listing.all_tasks(user, states(known))
             return listed(found.content, found.state, known)
-        found = await listing.some_tasks(user, query, states(known), request.app.state["settings"].log_key)
+        found = await listing.some_tasks(user, query, states(known), request.app.state["settings"].secret)
         link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
         return listed(found.content, found.state, known, *link)
 
