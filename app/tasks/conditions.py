@@ -18,7 +18,7 @@ from app.tasks.versions import ANYWAY, Condition, etag
 
 # Weak ones too, which fit nothing that is to be changed (RFC 9110, section 8.8.3.2).
 TAGS = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-STATE = re.compile(rb"r([0-9a-f]{1,15})-(0|[1-9][0-9]{0,15})")
+STATE = re.compile(rb"r(0|[1-9a-f][0-9a-f]{0,14})-(0|[1-9][0-9]{0,15})")  # in its one spelling
 MAX_STATES = 20  # that a client has: nobody keeps more of one list
 VERSION = re.compile(rb"v(0|[1-9][0-9]{0,15})")
 PRIVATE = (b"cache-control", b"private, no-cache")

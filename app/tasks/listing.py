@@ -165,10 +165,12 @@ async def some_tasks(owner: Owner, query: Query, known: list[State], secret: str
     about = f"{owner.id}\0{query.about()}"
     place = cursors.unseal(secret, about, query.cursor) if query.cursor is not None else None
     limit = query.limit or (place.limit if place else None)
-    rows = await _rows(owner, query, place, limit, known)
+    rows, learnt = await _rows(owner, query, place, limit, known)
     state = _state(rows[0])
     if state in known:
         return Listed(state)
+    if state and learnt is not None and learnt < state.revision:
+        state = None  # changed since: another search in this state may find more
     tasks = [Task(*row[:-1]) for row in rows[1:]]
     following = None
     if limit and len(tasks) > limit:
@@ -181,7 +183,8 @@ async def some_tasks(owner: Owner, query: Query, known: list[State], secret: str
 
 async def _rows(
     owner: Owner, query: Query, place: Place | None, limit: int | None, known: list[State]
-) -> list[asyncpg.Record]:
+) -> tuple[list[asyncpg.Record], int | None]:
+    """Return the list; and up to which revision it is sure to be right, where that had to be made sure of."""
     searches = query.q is not None
     statement = _page(query.sort, searches=searches, follows=place is not None, counts=query.count)
     values: dict[str, Any] = {
@@ -198,9 +201,11 @@ async def _rows(
         "at_id": place and place.id,
     }
     rows = await database.fetch(statement, **values)
+    learnt = None
     if searches and rows[0]["completed"] is False:
-        rows = await database.fetch(statement, **values | {"learnt": await _learn(owner)})
-    return rows
+        learnt = await _learn(owner)
+        rows = await database.fetch(statement, **values | {"learnt": learnt})
+    return rows, learnt
 
 
 async def _learn(owner: Owner) -> int:

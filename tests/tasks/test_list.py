@@ -9,7 +9,7 @@ import pytest
 
 from app.database import database
 from app.statements import Statement
-from app.tasks import remembered
+from app.tasks import listing, remembered
 from app.tasks.cursors import Place, seal, unseal
 from app.tasks.failures import InvalidCursor
 from app.tasks.parameters import SORTS
@@ -131,6 +131,17 @@ class TestEntityTag:
         for sent in ('"r0-0"', '"r1-', '"v1"', '"rff-99999999999999999999"', '"r{}-1"', '"' + "x" * 5000 + '"'):
             assert (await ada.get(LIST, headers={"if-none-match": sent})).status_code == 200
         assert (await ada.get(LIST, headers={"if-none-match": "*"})).status_code == 304
+
+    @pytest.mark.parametrize("query", ["", "?limit=1", "?q=a"])
+    async def test_another_spelling_of_it_is_another(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, query: str
+    ) -> None:
+        await add(ada, "a")
+        await sql.execute("UPDATE revisions SET epoch = 255")
+        got = await ada.get(LIST + query)
+        assert got.headers["etag"].startswith('"rff-')
+        again = await ada.get(LIST + query, headers={"if-none-match": got.headers["etag"].replace("rff", "r0ff")})
+        assert (again.status_code, again.content) == (200, got.content)
 
     async def test_head_is_get_without_a_body(self, ada: httpx.AsyncClient) -> None:
         await add(ada, "a", "b")
@@ -422,6 +433,26 @@ class TestSearch:
 
         found = await asyncio.gather(*[step for _ in range(20) for step in (add(ada, "oats"), search())])
         assert [each for each in found if isinstance(each, int)] == [1] * 20
+
+    async def test_what_changes_while_it_learns_is_not_left_out_for_good(
+        self, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        learn = listing._learn  # pyright: ignore[reportPrivateUsage]
+
+        async def and_then_change(owner: Any) -> int:
+            learnt = await learn(owner)
+            monkeypatch.setattr(listing, "_learn", learn)
+            await add(ada, "milk too")
+            return learnt
+
+        await add(ada, "milk")
+        monkeypatch.setattr(listing, "_learn", and_then_change)
+        short = await ada.get(f"{LIST}?q=milk")
+        assert [task["title"] for task in short.json()["data"]] == ["milk"]
+        assert "etag" not in short.headers
+        known = (await ada.get(LIST)).headers["etag"]
+        assert await titles(ada, q="milk") == ["milk too", "milk"]
+        assert (await ada.get(f"{LIST}?q=milk", headers={"if-none-match": known})).status_code == 304
 
     async def test_nobody_but_the_search_sees_the_words(self, ada: httpx.AsyncClient) -> None:
         await add(ada, "milk")
