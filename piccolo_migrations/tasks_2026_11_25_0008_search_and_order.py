@@ -70,7 +70,7 @@ FORWARDS = [
     # Nothing of this is paid by those who change tasks: the words are brought up to date when their owner searches.
     """
     CREATE TABLE task_words (
-        task_id bigint PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
+        task_id bigint PRIMARY KEY,
         user_id text NOT NULL,
         version bigint NOT NULL,
         words tsvector NOT NULL
@@ -131,8 +131,27 @@ FORWARDS = [
         END IF;
     END $$
     """,
+    # In place of a foreign key, which would refuse a plain TRUNCATE. After tasks_forget, by its name: that has waited for a
+    # search that is still learning.
+    """
+    CREATE FUNCTION tasks_forget_words() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        IF TG_OP = 'DELETE' THEN
+            DELETE FROM task_words WHERE task_id = ANY (ARRAY(SELECT id FROM gone));
+        ELSIF pg_relation_size('task_words') > 0 THEN
+            TRUNCATE task_words;
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER tasks_forget_words AFTER DELETE ON tasks REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_forget_words()
+    """,
+    "CREATE TRIGGER tasks_forget_all_words AFTER TRUNCATE ON tasks EXECUTE FUNCTION tasks_forget_words()",
     """
     DO $$ BEGIN
+        EXECUTE format('ALTER FUNCTION tasks_forget_words() SET search_path = %I, pg_temp', current_schema());
         EXECUTE format('ALTER FUNCTION tasks_learn(text) SET search_path = %I, pg_temp', current_schema());
         EXECUTE format('ALTER FUNCTION tasks_found(text, text) SET search_path = %I, pg_temp', current_schema());
     END $$
@@ -141,6 +160,9 @@ FORWARDS = [
     "ALTER FUNCTION tasks_learn(text) SET enable_sort = on",
 ]
 BACKWARDS = [
+    "DROP TRIGGER tasks_forget_all_words ON tasks",
+    "DROP TRIGGER tasks_forget_words ON tasks",
+    "DROP FUNCTION tasks_forget_words()",
     "DROP FUNCTION tasks_found(text, text)",
     "DROP FUNCTION tasks_learn(text)",
     "DROP TABLE task_words",

@@ -149,7 +149,6 @@ TASKS: Catalog = {
         "scope_is_known CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))",
         "task_versions_pkey PRIMARY KEY (task_id, version)",
         "task_words_pkey PRIMARY KEY (task_id)",
-        "task_words_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE",
         "tasks_pkey PRIMARY KEY (id)",
         'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "title_has_text CHECK ((btrim((title)::text) <> ''::text))",
@@ -186,6 +185,10 @@ TASKS: Catalog = {
         " EXECUTE FUNCTION tasks_forget()",
         "CREATE TRIGGER tasks_forget_all AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
         " tasks_forget_all()",
+        "CREATE TRIGGER tasks_forget_all_words AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
+        " tasks_forget_words()",
+        "CREATE TRIGGER tasks_forget_words AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH"
+        " STATEMENT EXECUTE FUNCTION tasks_forget_words()",
         "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
     "functions": [
@@ -193,6 +196,7 @@ TASKS: Catalog = {
         "tasks_begin() RETURNS trigger",
         "tasks_forget() RETURNS trigger",
         "tasks_forget_all() RETURNS trigger",
+        "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
         "tasks_found(text,text) RETURNS TABLE(task_id bigint, rank real) as its owner search_path=public, pg_temp",
         "tasks_learn(text) RETURNS bigint as its owner search_path=public, pg_temp enable_sort=on",
         "tasks_next_revision(text,bigint) RETURNS bigint",
@@ -580,6 +584,7 @@ class TestADatabaseInUse:
     @pytest.mark.parametrize(
         ("how", "users", "revision"),
         [
+            ("TRUNCATE tasks", 100, 2),
             ("TRUNCATE tasks CASCADE", 100, 2),
             ("TRUNCATE tasks, task_words", 100, 2),
             ("TRUNCATE tasks, task_words, task_versions", 100, 2),
@@ -603,7 +608,7 @@ class TestADatabaseInUse:
         assert await owner.fetchval("SELECT revision FROM revisions WHERE user_id = 'u2'") == revision
 
     async def test_who_empties_it_is_shown_no_more_than_before(self, owner: asyncpg.Connection) -> None:
-        await owner.execute("TRUNCATE tasks CASCADE")
+        await owner.execute("TRUNCATE tasks")
         assert await owner.fetch("SELECT FROM revisions") == []
 
     async def test_backwards_it_is_what_it_was_and_keeps_what_is_not_in_the_trash(self, grown: Grown) -> None:

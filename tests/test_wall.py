@@ -274,6 +274,7 @@ class TestWordsOfTasks:
     ) -> None:
         rows = await sql.fetch("SELECT proname, proconfig[1] FROM pg_proc WHERE prosecdef ORDER BY 1")
         assert [tuple(row) for row in rows] == [
+            ("tasks_forget_words", "search_path=public, pg_temp"),
             ("tasks_found", "search_path=public, pg_temp"),
             ("tasks_learn", "search_path=public, pg_temp"),
         ]
