@@ -81,6 +81,7 @@ lock:
     {{ compile }} pyproject.toml --extra otel --group dev -c requirements-otel.txt -o requirements-dev.txt
     {{ compile }} --group tools -o requirements-tools.txt
     {{ compile }} benchmarks/requirements.in -o benchmarks/requirements.txt
+    {{ compile }} tests/live/redbot/requirements.in -o tests/live/redbot/requirements.txt
 
 # Install from a lock file, into .venv; a tenth of a second where nothing has changed
 [private]

@@ -199,6 +199,7 @@ LOCKS = (
     "requirements-dev.txt",
     "requirements-tools.txt",
     "benchmarks/requirements.txt",
+    "tests/live/redbot/requirements.txt",
 )
 
 

@@ -1,15 +1,13 @@
 """Behind a real Better Auth, from npm: its tables beside ours, its users, its tokens, and what happens when one leaves.
 
-The server is `better_auth/server.mjs`. It is installed from its lock file, once, into `.tools/`.
+The server is `better_auth/server.mjs`. `tools.py` installs it.
 """
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -19,19 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
-import fasteners
 import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.settings import ROOT
-from tests.conftest import needs
 from tests.live.conftest import free_port
+from tests.live.tools import from_npm
 
 SOURCE = Path(__file__).parent / "better_auth"
-NPM_CI = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=60000")
-INSTALL_SECONDS = 240
 START_SECONDS = 30
 TRUST_SECONDS = 20  # for the service to fetch the keys
 
@@ -44,23 +39,7 @@ NOT_FOUND = {"error": {"code": "NOT_FOUND", "message": "There is no such task."}
 @pytest.fixture(scope="session")
 def installed() -> Path:
     """The folder with the server and its `node_modules`."""
-    for program in ("node", "npm"):
-        needs(shutil.which(program), program)
-    parts = hashlib.sha256()
-    for name in ("package.json", "package-lock.json", "server.mjs"):
-        parts.update((SOURCE / name).read_bytes())
-    folder = ROOT / f".tools/better-auth-{parts.hexdigest()[:12]}"
-    with fasteners.InterProcessLock(ROOT / ".tools/better-auth.lock"):
-        if not folder.exists():
-            draft = folder.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(SOURCE, draft, ignore=shutil.ignore_patterns("node_modules"))
-            done = subprocess.run(NPM_CI, cwd=draft, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-            print(done.stdout, done.stderr)
-            # Without a network, most likely: as if npm itself were missing.
-            needs("npm" if done.returncode == 0 else None, "Better Auth")
-            draft.rename(folder)
-    return folder
+    return from_npm(SOURCE)
 
 
 @contextmanager
