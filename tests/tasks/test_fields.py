@@ -1,0 +1,48 @@
+"""A field of a task is in every place that it has to be in. CONTRIBUTING.md lists them; here they are held to it."""
+
+import re
+
+import asyncpg
+import pytest
+
+from app.statements import Statement
+from app.tables import TaskVersion
+from app.tasks import bulk, history, queries
+from app.tasks.changes import Changes, State
+from app.tasks.structs import Task, TaskContent, TaskPatch
+
+CONTENT = TaskPatch.__struct_fields__  # whatever a client can set
+
+
+def test_what_can_be_set_can_be_read() -> None:
+    assert {*CONTENT} <= {*Task.__struct_fields__}
+    assert {*TaskContent.__struct_fields__} <= {*CONTENT}
+
+
+async def test_what_can_be_set_is_kept_as_it_was(sql: asyncpg.Connection) -> None:
+    assert {*CONTENT} <= {column._meta.name for column in TaskVersion._meta.columns}  # pyright: ignore[reportPrivateUsage]
+    keeping = await sql.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'tasks_stamp'")
+    assert {*CONTENT} <= {*re.findall(r"OLD\.(\w+)", keeping)}
+
+
+def test_what_can_be_set_is_told_as_it_was() -> None:
+    assert {*CONTENT} <= {*State._fields}
+    assert {*CONTENT} == {*Changes.__struct_fields__}
+
+
+@pytest.mark.parametrize("field", CONTENT)
+def test_what_can_be_set_can_be_set_in_a_batch_and_brought_back(field: str) -> None:
+    assert [f'"{field}" =' in change.sql for change in (queries.PATCH, bulk.CHANGE, history.REVERT)] == [True] * 3
+    assert f'"{field}"' in history.CONTENT
+
+
+@pytest.mark.parametrize("change", [queries.CREATE, bulk.CREATE], ids=["alone", "batch"])
+def test_what_a_task_is_made_of_is_stored_at_once(change: Statement) -> None:
+    stored = re.search(r'INSERT INTO "tasks" \((.+?)\)', change.sql)
+    assert stored
+    assert {f'"{field}"' for field in TaskContent.__struct_fields__} <= {*stored[1].split(", ")}
+
+
+@pytest.mark.parametrize("field", TaskContent.__struct_fields__)
+def test_what_a_task_is_made_of_is_replaced_together(field: str) -> None:
+    assert f'"{field}" =' in queries.REPLACE.sql
