@@ -14,6 +14,7 @@ from piccolo.querystring import QueryString
 from app.database import database
 from app.failures import Unavailable
 from app.statements import Param, Statement
+from app.tasks import once
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def _removal(table: str, key: str, since: str, age: QueryString) -> Statement:
     )
 
 
-KEYS = _removal("idempotency_keys", '"user_id", "key"', "created_at", QueryString("interval '24 hours'"))
+KEYS = _removal("idempotency_keys", '"user_id", "key"', "created_at", QueryString(f"interval '{once.HOURS} hours'"))
 TRASH = _removal("tasks", '"id"', "deleted_at", QueryString("make_interval(days => {}::integer)", DAYS))
 
 

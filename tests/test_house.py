@@ -21,7 +21,7 @@ FLOORS = {
     "app.edge.protocol": 9,
     "app.workers": 7,
     "app.main": 8,
-    "app.upkeep": 5,
+    "app.upkeep": 6,
     "app.piccolo_app": 7,
     "app.admin": 7,
     "app.health": 6,

@@ -136,7 +136,9 @@ async def test_trouble_is_told_in_a_line_and_it_goes_on(
     await sql.execute("ALTER TABLE idempotency_keys RENAME TO elsewhere")
     try:
         async with looking_after():
-            await asyncio.sleep(0.1)
+            async with asyncio.timeout(10):
+                while not caplog.records:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             assert {record.message for record in caplog.records if record.name == "app.upkeep"} == {
                 "Could not remove what is over (UndefinedTableError); trying again later."
             }

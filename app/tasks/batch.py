@@ -32,10 +32,8 @@ from app.tasks.operations import (
     Result,
     UpdateOperation,
 )
-from app.tasks.structs import Task, TaskPatch
+from app.tasks.structs import MAX_ID, Task, TaskPatch
 from app.tasks.versions import etag
-
-MAX_ID = 2**63 - 1
 
 
 async def run(

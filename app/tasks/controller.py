@@ -21,11 +21,16 @@ from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, 
 from app.tasks.failures import InvalidCursor, KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
 from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, DryRun, check_versions, dry_run
-from app.tasks.structs import TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
+from app.tasks.structs import MAX_ID, TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
 
 PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-MAX_ID = 2**63 - 1
 CHANGE = (400, 401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
+# What the handlers of the whole room may ask for.
+DEPENDENCIES = {
+    "user": Provide(current_user, sync_to_thread=False),
+    "condition": Provide(if_match, sync_to_thread=False),
+    "key": Provide(idempotency_key, sync_to_thread=False),
+}
 
 
 async def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -43,12 +48,9 @@ class TaskController(Controller):
     path = "/api/tasks"
     tags: ClassVar = ["Tasks"]
     guards: ClassVar = [check_task_id]
-    dependencies: ClassVar = {
-        "user": Provide(current_user, sync_to_thread=False),
-        "condition": Provide(if_match, sync_to_thread=False),
+    dependencies: ClassVar = DEPENDENCIES | {
         "known": Provide(if_none_match, sync_to_thread=False),
         "dry_run": Provide(dry_run, sync_to_thread=False),
-        "key": Provide(idempotency_key, sync_to_thread=False),
     }
     security: ClassVar = [{"bearer": []}]
 

@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody
 from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
 
-from app.auth.middleware import CurrentUser, current_user
+from app.auth.middleware import CurrentUser
 from app.auth.tokens import User as Owner
 from app.bodies import check_body, check_body_headers
 from app.database import database
@@ -24,10 +24,10 @@ from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
 from app.tasks.changes import HistoryData, Page, State, Version, change
-from app.tasks.conditions import IfMatch, if_match, tagged
-from app.tasks.controller import CHANGE, check_task_id
+from app.tasks.conditions import IfMatch, tagged
+from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
 from app.tasks.failures import TaskNotFound
-from app.tasks.keys import IdempotencyKey, Key, idempotency_key, replayed
+from app.tasks.keys import IdempotencyKey, Key, replayed
 from app.tasks.parameters import pairs
 from app.tasks.queries import (
     FOR_THEM,
@@ -133,12 +133,7 @@ class HistoryController(Controller):
     path = "/api/tasks"
     tags: ClassVar = ["Tasks"]
     guards: ClassVar = [check_task_id]
-    dependencies: ClassVar = {
-        "user": Provide(current_user, sync_to_thread=False),
-        "condition": Provide(if_match, sync_to_thread=False),
-        "key": Provide(idempotency_key, sync_to_thread=False),
-        "wanted": Provide(window, sync_to_thread=False),
-    }
+    dependencies: ClassVar = DEPENDENCIES | {"wanted": Provide(window, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
 
     @get(

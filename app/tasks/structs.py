@@ -9,6 +9,7 @@ from app import texts
 from app.envelopes import Data, Stamp
 from app.failures import Invalid
 
+MAX_ID = 2**63 - 1  # that PostgreSQL could look for; those that it gives out stay below 2**53
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
 
 

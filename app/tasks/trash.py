@@ -7,11 +7,10 @@ history; what is gone for good takes its history along.
 from typing import Any, ClassVar
 
 from litestar import Controller
-from litestar.di import Provide
 from litestar.params import FromPath
 from piccolo.querystring import QueryString
 
-from app.auth.middleware import CurrentUser, current_user
+from app.auth.middleware import CurrentUser
 from app.auth.tokens import User as Owner
 from app.bodies import check_body
 from app.database import database
@@ -19,10 +18,10 @@ from app.handlers import Reply, delete, get, post
 from app.openapi import failures
 from app.statements import Statement, columns_of
 from app.tables import Task as TaskTable
-from app.tasks.conditions import IfMatch, if_match, tagged
-from app.tasks.controller import check_task_id
+from app.tasks.conditions import IfMatch, tagged
+from app.tasks.controller import DEPENDENCIES, check_task_id
 from app.tasks.failures import KeyReused, TaskNotFound
-from app.tasks.keys import IdempotencyKey, Key, idempotency_key, replayed
+from app.tasks.keys import IdempotencyKey, Key, replayed
 from app.tasks.once import Change, once
 from app.tasks.queries import FOR_THEM, OWNER, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, raised, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
@@ -56,11 +55,7 @@ class TrashController(Controller):
     path = "/api"
     tags: ClassVar = ["Tasks"]
     guards: ClassVar = [check_task_id, check_body]
-    dependencies: ClassVar = {
-        "user": Provide(current_user, sync_to_thread=False),
-        "condition": Provide(if_match, sync_to_thread=False),
-        "key": Provide(idempotency_key, sync_to_thread=False),
-    }
+    dependencies: ClassVar = DEPENDENCIES
     security: ClassVar = [{"bearer": []}]
 
     @get(
