@@ -23,7 +23,7 @@ from app.tasks.controller import DEPENDENCIES, check_task_id
 from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, Key, replayed
 from app.tasks.once import Change, once
-from app.tasks.queries import FOR_THEM, OWNER, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, raised, update
+from app.tasks.queries import FOR_THEM, OWNER, RAISED, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
 from app.tasks.versions import ANYWAY, Condition
 
@@ -42,7 +42,7 @@ PURGE = Change(QueryString('DELETE FROM "tasks" WHERE {} RETURNING "id"', (THAT_
 # Two of these at once would lock the same rows in orders of their own; so they take turns at the revision.
 EMPTY = Change(
     QueryString('SELECT count(*) AS "count" FROM "gone"'),
-    raised(IN_THEIR_TRASH),
+    RAISED,
     QueryString(
         '"gone" AS (DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING 1)', IN_THEIR_TRASH.querystring, REVISION
     ),

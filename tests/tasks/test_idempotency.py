@@ -245,6 +245,18 @@ class TestKey:
         assert told(await ask(ada, CHANGES["create"], 0, other=True)) == told(later)
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 2
 
+    async def test_no_change_counts_on_one_that_may_be_gone_a_moment_later(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await ask(ada, CHANGES["create"], 0)
+        values = {"owner": "ada", "key": "one", "fingerprint": b"", "title": "x", "description": None, "by": None}
+        await sql.execute("UPDATE idempotency_keys SET key = 'one', created_at = now() - interval '22 hours'")
+        assert await database.fetch(queries.CREATE.once, **values) == []
+
+        await sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '23 hours 30 minutes'")
+        with pytest.raises(asyncpg.UniqueViolationError):  # which leads to the answer, or to another attempt
+            await database.fetch(queries.CREATE.once, **values)
+
     async def test_one_that_is_over_is_used_once_by_many_at_once(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
