@@ -445,6 +445,19 @@ class TestDryRun:
         assert answers[0].status_code == 404
         assert answers[0].content == answers[1].content
 
+    async def test_it_takes_no_key_and_none_stands_for_it(
+        self, ada: httpx.AsyncClient, tasks: list[dict[str, Any]]
+    ) -> None:
+        ada.headers["idempotency-key"] = "one"
+        ways = ("true", "false", "true", "false")
+
+        answers = [await send(ada, create(), dry_run=way) for way in ways]
+
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert ["dry_run" in answer.json() for answer in answers] == [True, False, True, False]
+        assert ["idempotent-replayed" in answer.headers for answer in answers] == [False, False, False, True]
+        assert answers[3].content == answers[1].content
+
     async def test_not_even_a_user_is_left_of_it(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         assert len(await done(ada, create(), dry_run="true")) == 1
         assert (await send(ada, create(), delete(1))).status_code == 404
