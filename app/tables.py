@@ -72,12 +72,13 @@ class Revision(Table, tablename="revisions", db=database):
     """How often an owner's tasks have changed.
 
     Every change raises it in its own statement and holds the row until it is committed, so one owner's changes
-    become visible in the order of their numbers.
+    become visible in the order of their numbers. The `epoch` tells two changes of the same number apart: of a user
+    who was deleted and came back, or of a database that was restored from a backup.
     """
 
     user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
     revision = BigInt(null=False, default=0)
-    epoch = BigInt(null=False, default=0, help_text="At random: a user who was deleted and comes back has another.")
+    epoch = BigInt(null=False, default=0, help_text="At random, and another after each change.")
     searched = BigInt(null=False, default=-1, help_text="The revision up to which the words of `task_words` are right.")
 
 

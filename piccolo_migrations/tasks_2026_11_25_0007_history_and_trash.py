@@ -13,7 +13,8 @@ FORWARDS = [
     "ALTER TABLE task_versions ALTER deleted_at TYPE timestamptz(3), ALTER changed_at TYPE timestamptz(3)",
     "ALTER TABLE task_versions DROP CONSTRAINT task_versions_pkey, ADD PRIMARY KEY (task_id, version)",
     "ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_pkey, ADD PRIMARY KEY (user_id, key)",
-    # A user who is deleted and comes back begins anew: entity tags of before must not fit by chance.
+    # Drawn with each change: a user who is deleted and comes back begins anew, and so does a database that was restored
+    # from a backup. Entity tags of before must not fit by chance.
     "ALTER TABLE revisions ALTER epoch SET DEFAULT (random() * 9007199254740991)::bigint",
     # Changed in place, as long as there is room on the page.
     "ALTER TABLE revisions SET (fillfactor = 50)",
@@ -35,7 +36,7 @@ FORWARDS = [
     """
     CREATE FUNCTION tasks_next_revision(owner text, above bigint) RETURNS bigint LANGUAGE sql AS $$
         INSERT INTO revisions AS mine (user_id, revision) VALUES (owner, above + 1)
-        ON CONFLICT (user_id) DO UPDATE SET revision = greatest(mine.revision, above) + 1
+        ON CONFLICT (user_id) DO UPDATE SET revision = greatest(mine.revision, above) + 1, epoch = DEFAULT
         RETURNING revision
     $$
     """,
@@ -64,7 +65,7 @@ FORWARDS = [
             END IF;
             NEW.version := tasks_next_revision(NEW.user_id, OLD.version);
             IF NEW.user_id <> OLD.user_id THEN  -- its history goes with it
-                UPDATE revisions SET revision = revision + 1 WHERE user_id = OLD.user_id;
+                UPDATE revisions SET revision = revision + 1, epoch = DEFAULT WHERE user_id = OLD.user_id;
                 UPDATE task_versions SET user_id = NEW.user_id WHERE task_id = NEW.id;
             END IF;
         END IF;
@@ -91,7 +92,7 @@ FORWARDS = [
             PERFORM set_config('tasks.owner', theirs.user_id, true);
             DELETE FROM task_versions WHERE task_id = ANY (theirs.ids);
             IF theirs.were_listed THEN
-                UPDATE revisions SET revision = revision + 1 WHERE user_id = theirs.user_id;
+                UPDATE revisions SET revision = revision + 1, epoch = DEFAULT WHERE user_id = theirs.user_id;
             END IF;
         END LOOP;
         PERFORM set_config('tasks.owner', asker, true);
@@ -113,7 +114,7 @@ FORWARDS = [
             TRUNCATE task_versions;
         END IF;
         PERFORM set_config('tasks.staff', 'on', true);
-        UPDATE revisions SET revision = revision + 1;
+        UPDATE revisions SET revision = revision + 1, epoch = DEFAULT;
         PERFORM set_config('tasks.staff', staff, true);
         RETURN NULL;
     END $$

@@ -18,7 +18,8 @@ AMONG = QueryString('"tasks"."id" = ANY({}::text::bigint[])', IDS)
 RAISE = Statement(
     QueryString(
         """
-        UPDATE "revisions" SET "revision" = "revision" + {}::bigint WHERE {} AND "user_id" = {} RETURNING "revision"
+        UPDATE "revisions" SET "revision" = "revision" + {}::bigint, "epoch" = DEFAULT WHERE {} AND "user_id" = {}
+        RETURNING "revision"
         """,
         COUNT,
         FOR_THEM.querystring,
@@ -30,7 +31,7 @@ BEGIN = Statement(
     QueryString(
         """
         INSERT INTO "revisions" AS "mine" ("user_id", "revision") SELECT {}::text, {}::bigint WHERE {}
-        ON CONFLICT ("user_id") DO UPDATE SET "revision" = "mine"."revision" + excluded."revision"
+        ON CONFLICT ("user_id") DO UPDATE SET "revision" = "mine"."revision" + excluded."revision", "epoch" = DEFAULT
         RETURNING "revision"
         """,
         OWNER,

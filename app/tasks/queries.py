@@ -45,7 +45,8 @@ REVISION = QueryString('(SELECT "revision" FROM "raised")')
 RAISED = QueryString(
     """
     "raised" AS (
-        UPDATE "revisions" SET "revision" = "revision" + 1 WHERE {} AND "user_id" = {} RETURNING "revision"
+        UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT WHERE {} AND "user_id" = {}
+        RETURNING "revision"
     )
     """,
     FOR_THEM.querystring,

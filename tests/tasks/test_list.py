@@ -120,6 +120,22 @@ class TestEntityTag:
         after = await ada.get(LIST, headers={"if-none-match": before})
         assert (after.status_code, after.headers["etag"] != before) == (200, True)
 
+    async def test_none_of_a_future_that_was_lost_comes_back_with_another_list(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await add(ada, "a")
+        backup = await sql.fetchrow("SELECT epoch, revision FROM revisions")
+        await add(ada, "lost")
+        for _ in range(3):
+            known = (await ada.get(LIST)).headers["etag"]
+        await sql.execute("SET session_replication_role = replica; DELETE FROM tasks WHERE title = 'lost'")
+        await sql.execute("UPDATE revisions SET epoch = $1, revision = $2", *backup)
+        await sql.execute("RESET session_replication_role")
+        await add(ada, "b")
+        again = await ada.get(LIST, headers={"if-none-match": known})
+        assert again.status_code == 200
+        assert [task["title"] for task in again.json()["data"]] == ["b", "a"]
+
     async def test_two_users_lists_never_have_the_same(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
         await add(ada, "a")
         await add(bob, "b")
