@@ -82,17 +82,20 @@ async def _run(steps: Steps, owner: Owner, operations: Sequence[AnyOperation]) -
     last = await _raised(steps, owner, len(busy), adds=any(isinstance(each, CreateOperation) for each in operations))
     numbers = dict(enumerate(busy, last - len(busy) + 1))
 
-    async def send(statement: Statement, rows: list[Any]) -> dict[int, Task]:
+    async def send(statement: Statement, rows: list[Any]) -> list[Task]:
         if not rows:
-            return {}
+            return []
         found = await steps.fetch(statement, owner=owner.id, by=owner.by, rows=encode(rows).decode())
-        return {numbers[task.version]: task for task in (Task(*row) for row in found)}
+        return [Task(*row) for row in found]
 
     numbered = [(number, operations[index]) for number, index in numbers.items()]
-    tasks = await send(bulk.CHANGE, [bulk.row(*each) for each in numbered if _may_be_there(each[1])])
+    changed = await send(bulk.CHANGE, [bulk.row(*each) for each in numbered if _may_be_there(each[1])])
+    places = {each.id: index for index, each in enumerate(operations) if _may_be_there(each)}
+    tasks = {places[task.id]: task for task in changed}  # their versions are higher still where the revision was lost
     tasks |= await _unchanged(steps, owner, operations, tasks)
     new = [(number, each.data) for number, each in numbered if isinstance(each, CreateOperation)]
-    return tasks | await send(bulk.CREATE, [bulk.NewRow(number, data.title, data.description) for number, data in new])
+    created = await send(bulk.CREATE, [bulk.NewRow(number, data.title, data.description) for number, data in new])
+    return tasks | {numbers[task.version]: task for task in created}
 
 
 async def _raised(steps: Steps, owner: Owner, count: int, *, adds: bool) -> int:

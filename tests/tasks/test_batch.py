@@ -149,6 +149,17 @@ class TestResults:
         )
         assert [each["status"] for each in results] == [200, 200, 200, 204]
 
+    async def test_of_an_owner_whose_revision_was_lost_the_versions_go_on(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, tasks: list[dict[str, Any]]
+    ) -> None:
+        complete = {"op": "complete", "id": tasks[-1]["id"]}
+        await sql.execute("DELETE FROM revisions")
+        first = await done(ada, complete)
+        await sql.execute("DELETE FROM revisions")
+        second = await done(ada, create("new"), complete)
+        versions = [result["data"]["version"] for result in (*first, second[-1])]
+        assert tasks[-1]["version"] < versions[0] < versions[1]
+
     async def test_a_trailing_slash_makes_no_difference(self, ada: httpx.AsyncClient) -> None:
         assert (await ada.post(f"{BATCH}/", json={"operations": [create()]})).status_code == 200
 
