@@ -63,6 +63,9 @@ FORWARDS = [
             IF NEW.version = OLD.version THEN  -- whoever this is does not know about versions
                 NEW.changed_by := CASE WHEN current_setting('tasks.staff', true) = 'on' THEN 'staff' END;
             END IF;
+            IF NEW.user_id <> OLD.user_id AND NOT EXISTS (SELECT FROM "user" WHERE id = OLD.user_id) THEN
+                UPDATE revisions SET user_id = NEW.user_id WHERE user_id = OLD.user_id;  -- the same user, by another id
+            END IF;
             NEW.version := tasks_next_revision(NEW.user_id, OLD.version);
             IF NEW.user_id <> OLD.user_id THEN  -- its history goes with it
                 UPDATE revisions SET revision = revision + 1, epoch = DEFAULT WHERE user_id = OLD.user_id;

@@ -180,6 +180,18 @@ class TestRules:
 
         assert await rows.fetch("SELECT * FROM tasks") == [his]
 
+    async def test_with_another_id_of_their_owner_tasks_go_along_and_all_that_is_about_them(
+        self, rows: asyncpg.Connection
+    ) -> None:
+        for number in range(3):
+            await add(rows, title=f"Task {number}")
+        await change(rows, "completed = true")
+        await rows.execute("UPDATE \"user\" SET id = 'eva'")
+        for table, count in (("tasks", 3), ("task_versions", 6), ("revisions", 1)):
+            found = await rows.fetch(f"SELECT user_id FROM {table}")
+            assert [row["user_id"] for row in found] == ["eva"] * count
+        assert await rows.fetchval("SELECT (SELECT max(version) FROM tasks) = revision FROM revisions")
+
     async def test_a_description_may_be_missing_and_a_task_begins_undone(self, rows: asyncpg.Connection) -> None:
         task = await add(rows)
         assert (task["description"], task["completed"]) == (None, False)
