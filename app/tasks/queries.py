@@ -39,8 +39,6 @@ UNLESS_CHANGED = WhereRaw(
     '({}::text IS NULL OR ("tasks"."version" = ANY({}::text::bigint[])) = {}::boolean)', VERSIONS, VERSIONS, WANTED
 )
 REVISION = QueryString('(SELECT "revision" FROM "raised")')
-
-
 # Also where there is nothing to change, which a change finds out behind it: to look twice costs more than a number.
 RAISED = QueryString(
     """
