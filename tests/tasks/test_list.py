@@ -189,6 +189,21 @@ class TestRemembered:
         after = await ada.get(LIST, headers={"if-none-match": before.headers["etag"]})
         assert [task["title"] for task in after.json()["data"]] == ["b"]
 
+    async def test_whoever_deletes_a_task_of_it_by_hand_is_noticed_and_one_in_the_trash_is_none_of_it(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        _, there, trashed = await add(ada, "gone", "there", "trashed")
+        await ada.delete(f"{LIST}/{trashed['id']}")
+        for _ in range(3):
+            before = await ada.get(LIST)
+
+        await sql.execute("DELETE FROM tasks WHERE title = 'trashed'")
+        assert (await ada.get(LIST)).headers["etag"] == before.headers["etag"]
+        await sql.execute("DELETE FROM tasks WHERE title = 'gone'")
+
+        after = await ada.get(LIST, headers={"if-none-match": before.headers["etag"]})
+        assert (after.status_code, after.json()["data"]) == (200, [there])
+
     def test_it_keeps_what_was_asked_for_last_and_not_more_than_it_may(self) -> None:
         lists = Remembered(10)
         for owner in "abc":
@@ -338,6 +353,7 @@ class TestFilters:
             ("created_before", "2026-02-28T23:30:00.123000000Z", []),
             ("created_before", "2026-03-01T01:30:00.124+02:00", there),
             ("created_after", "2026-02-28t23:29:60z", there),
+            ("created_before", "2026-02-28T23:29:60.124Z", there),
             ("updated_after", "2026-02-28T23:30:00Z", there),
             ("updated_after", "2026-02-28T18:30:00.123-05:00", []),
             ("created_after", "0001-01-01T00:00:00Z", there),
