@@ -15,6 +15,9 @@ from app.statements import Statement
 from app.tasks import history, queries, trash
 from tests.tasks.test_controller import NO_TASK, created
 
+IS_WAITED_FOR = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -294,3 +297,26 @@ async def test_a_restore_that_is_too_late_for_its_condition_is_not_found(ada: ht
     task = await created(ada)
     with pytest.raises(trash.TaskNotFound):
         await trash.restore_task(User("ada"), task["id"])
+
+
+class TestItsTurn:
+    """Who removes for good takes the owner's revision first, as every change does: or each would wait for the other."""
+
+    @pytest.mark.parametrize("for_good", [True, False], ids=["a task", "the trash"])
+    async def test_nothing_that_is_removed_for_good_and_changed_at_once_is_locked_the_other_way_round(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, for_good: bool
+    ) -> None:
+        task = await (created if for_good else deleted)(ada)
+        owner = User("ada")
+        async with sql.transaction():
+            await sql.execute("UPDATE revisions SET revision = revision + 1 WHERE user_id = 'ada'")
+            removing = asyncio.create_task(
+                queries.delete_task(owner, task["id"], for_good=True) if for_good else trash.empty_trash(owner)
+            )
+            async with asyncio.timeout(5):
+                while not await sql.fetchval(IS_WAITED_FOR):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await sql.execute("UPDATE tasks SET title = 'changed', deleted_at = NULL WHERE id = $1", task["id"])
+        await removing
+
+        assert [each["title"] for each in (await ada.get("/api/tasks")).json()["data"]] == ["changed"] * (not for_good)
