@@ -73,6 +73,25 @@ async def test_keys_go_after_a_day_and_not_before(
     assert [record.message for record in caplog.records] == ["Removed 2500 keys of requests."]
 
 
+async def test_little_is_taken_at_a_time(ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    await created(ada)
+    await add_keys(sql, 2500, "25 hours")
+    assert [(await database.fetch(upkeep.KEYS))[0][0] for _ in range(4)] == [1000, 1000, 500, 0]
+
+
+async def test_after_the_first_look_it_lets_the_database_sleep(
+    ada: httpx.AsyncClient, sql: asyncpg.Connection, keys: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SECONDS_BETWEEN", (60, 60))
+    await created(ada)
+    await add_keys(sql, 1, "25 hours")
+    async with looking_after():
+        await until(keys, 0)
+        await add_keys(sql, 1, "25 hours")
+        await asyncio.sleep(0.1)
+        assert await keys() == 1
+
+
 async def test_of_several_workers_each_takes_what_the_others_do_not_hold(
     ada: httpx.AsyncClient, sql: asyncpg.Connection, keys: Count, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -204,6 +204,21 @@ class TestRemembered:
         after = await ada.get(LIST, headers={"if-none-match": before.headers["etag"]})
         assert (after.status_code, after.json()["data"]) == (200, [there])
 
+    async def test_a_task_that_is_given_to_somebody_else_by_hand_is_in_their_list_and_in_no_other(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await add(ada, "given", "kept")
+        await add(bob, "had")
+        for _ in range(3):
+            before = [await each.get(LIST) for each in (ada, bob)]
+
+        await sql.execute("UPDATE tasks SET user_id = 'bob' WHERE title = 'given'")
+
+        assert [await titles(each) for each in (ada, bob)] == [["kept"], ["had", "given"]]
+        known = [{"if-none-match": each.headers["etag"]} for each in before]
+        after = [await ada.get(LIST, headers=known[0]), await bob.get(LIST, headers=known[1])]
+        assert [each.status_code for each in after] == [200, 200]
+
     def test_it_keeps_what_was_asked_for_last_and_not_more_than_it_may(self) -> None:
         lists = Remembered(10)
         for owner in "abc":
