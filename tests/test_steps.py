@@ -60,6 +60,22 @@ async def test_where_it_is_not_to_be_kept_nothing_is(database_url: str, nothing:
         await it.run("SELECT 1", [])
 
 
+async def test_a_server_that_takes_no_changes_any_more_is_left(database_url: str, nothing: asyncpg.Connection) -> None:
+    async with opened(database_url, pool_max=1) as it:
+        [[_, pid]] = await it.run(
+            "SELECT set_config('default_transaction_read_only', 'on', false), pg_backend_pid()", []
+        )
+        with pytest.raises((asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError)):
+            async with it.transaction() as steps:
+                await steps.fetch(ADD, email="a")
+        async with it.transaction() as steps:
+            await steps.fetch(ADD, email="b")
+
+        [[other]] = await it.run("SELECT pg_backend_pid()", [])
+        assert other != pid
+        assert await nothing.fetchval(COUNT) == 1
+
+
 @pytest.mark.parametrize("database_fails", [True, False])
 async def test_what_is_raised_inside_takes_it_back_and_the_connection_stays(
     database_url: str, nothing: asyncpg.Connection, database_fails: bool

@@ -231,6 +231,15 @@ class TestKey:
         text = {**bad, "content-type": "text/plain"}
         assert (await ada.post("/api/tasks", content="{}", headers=text)).status_code == 415
 
+    async def test_one_of_another_method_is_refused_though_all_else_is_the_same(self, ada: httpx.AsyncClient) -> None:
+        path = f"/api/tasks/{(await created(ada))['id']}"
+        headers = {"idempotency-key": "one"}
+
+        answers = [await ada.request(method, path, json={"title": "x"}, headers=headers) for method in ("PUT", "PATCH")]
+
+        assert [answer.status_code for answer in answers] == [200, 422]
+        assert answers[1].json() == REUSED
+
     async def test_it_lives_for_a_day(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         first = await ask(ada, CHANGES["create"], 0)
         for age in ("22 hours", "23 hours 30 minutes", "23 hours 59 minutes 50 seconds"):
