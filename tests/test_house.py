@@ -1,6 +1,7 @@
 """The plan of the house: a module imports only from floors below its own; and the small promises of its walls."""
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -217,6 +218,16 @@ def test_a_lock_file_carries_hashes_and_no_address(lock: str) -> None:
     assert len(re.findall(r"^[a-z0-9][^\n]*\\\n    --hash=sha256:[0-9a-f]{64}\b", text, re.MULTILINE)) == len(packages)
     assert "://" not in text
     assert "--index" not in text
+
+
+@pytest.mark.parametrize("name", ["better_auth", "rxdb"])
+def test_a_lock_file_of_npm_does_so_too(name: str) -> None:
+    packages = json.loads((ROOT / f"tests/live/{name}/package-lock.json").read_text())["packages"]
+    wanted = packages.pop("")["dependencies"]
+    assert len(packages) > 20
+    assert not [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")]
+    assert not [name for name, package in packages.items() if "resolved" in package]
+    assert wanted == {name: packages[f"node_modules/{name}"]["version"] for name in wanted}
 
 
 def test_what_is_developed_with_is_what_is_served() -> None:
