@@ -9,7 +9,7 @@ from piccolo.querystring import QueryString
 
 from app.statements import Param, Statement
 from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
-from app.tasks.queries import BY, COLUMNS, FOR_THEM, OWNER, THEIR_OWN
+from app.tasks.queries import BY, COLUMNS, FOR_THEM, OWNER, RAISED_AT, THEIR_OWN
 
 # Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
 COUNT, ROWS, IDS = Param("count"), Param("rows"), Param("ids")
@@ -64,13 +64,16 @@ CHANGE = Statement(
 CREATE = Statement(
     QueryString(
         """
-        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by")
-        SELECT {}, "new"."title", "new"."description", "number", {}
+        WITH "raised" AS MATERIALIZED (SELECT clock_timestamp() AS "at")
+        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
+        SELECT {}, "new"."title", "new"."description", "number", {}, {}, {}
         FROM json_to_recordset({}::text::json) AS "new" ("number" bigint, "title" text, "description" text)
         WHERE {} ORDER BY "number" RETURNING {}
         """,
         OWNER,
         BY,
+        RAISED_AT,
+        RAISED_AT,
         ROWS,
         FOR_THEM.querystring,
         COLUMNS,

@@ -39,12 +39,14 @@ UNLESS_CHANGED = WhereRaw(
     '({}::text IS NULL OR ("tasks"."version" = ANY({}::text::bigint[])) = {}::boolean)', VERSIONS, VERSIONS, WANTED
 )
 REVISION = QueryString('(SELECT "revision" FROM "raised")')
+# Not when the statement began, which may have waited: who asks for what is later than what they have must find it.
+RAISED_AT = QueryString('coalesce((SELECT "at" FROM "raised"), now())')
 # Also where there is nothing to change, which a change finds out behind it: to look twice costs more than a number.
 RAISED = QueryString(
     """
     "raised" AS (
         UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT WHERE {} AND "user_id" = {}
-        RETURNING "revision"
+        RETURNING "revision", clock_timestamp() AS "at"
     )
     """,
     FOR_THEM.querystring,
@@ -69,14 +71,16 @@ GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 CREATE = Change(
     QueryString(
         """
-        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by")
-        SELECT {}, {}, {}, {}, {} WHERE {} RETURNING {}
+        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
+        SELECT {}, {}, {}, {}, {}, {}, {} WHERE {} RETURNING {}
         """,
         OWNER,
         TITLE,
         DESCRIPTION,
         REVISION,
         BY,
+        RAISED_AT,
+        RAISED_AT,
         FOR_THEM.querystring,
         COLUMNS,
     ),

@@ -562,3 +562,29 @@ class TestRefusals:
         gzipped = {"content-encoding": "gzip"}
         answer = await ada.request("GET", f"{LIST}?x=1", content=b"x", headers=gzipped)
         assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(LIST, {"title": "New"}), (f"{LIST}/batch", {"operations": [{"op": "create", "data": {"title": "New"}}] * 2})],
+)
+async def test_a_task_that_had_to_wait_is_found_by_who_asks_for_what_is_later_than_what_they_have(
+    ada: httpx.AsyncClient, sql: asyncpg.Connection, path: str, body: dict[str, Any]
+) -> None:
+    [first] = await add(ada, "First")
+    waiting = (
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"revisions\"%'"
+    )
+    async with sql.transaction():
+        await sql.execute("SELECT 1 FROM revisions WHERE user_id = 'ada' FOR UPDATE")
+        making = asyncio.create_task(ada.post(path, json=body))
+        async with asyncio.timeout(3):
+            while not await sql.fetchval(waiting):
+                await sql.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
+        await sql.execute("UPDATE tasks SET title = 'Changed' WHERE id = $1", first["id"])
+    assert (await making).status_code < 300
+
+    changed = (await ada.get(f"{LIST}/{first['id']}")).json()["data"]
+    made = [task for task in (await ask(ada))["data"] if task["title"] == "New"]
+    assert made
+    assert all(task["created_at"] == task["updated_at"] >= changed["updated_at"] for task in made)
