@@ -52,6 +52,11 @@ async def add_keys(sql: asyncpg.Connection, count: int, age: str) -> None:
     )
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What it has logged itself."""
+    return [record.message for record in caplog.records if record.name == "app.upkeep"]
+
+
 @pytest.fixture
 def keys(sql: asyncpg.Connection) -> Count:
     return lambda: sql.fetchval("SELECT count(*) FROM idempotency_keys")
@@ -70,7 +75,7 @@ async def test_keys_go_after_a_day_and_not_before(
             await asyncio.sleep(0.1)
 
     assert await keys() == 3
-    assert [record.message for record in caplog.records] == ["Removed 2500 keys of requests."]
+    assert told(caplog) == ["Removed 2500 keys of requests."]
 
 
 async def test_little_is_taken_at_a_time(ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
@@ -103,7 +108,7 @@ async def test_of_several_workers_each_takes_what_the_others_do_not_hold(
             await until(keys, 0)
             await asyncio.sleep(0.1)
 
-    assert sum(int(record.message.split()[1]) for record in caplog.records) == 9000
+    assert sum(int(line.split()[1]) for line in told(caplog)) == 9000
 
 
 async def test_it_passes_over_what_somebody_holds(ada: httpx.AsyncClient, sql: asyncpg.Connection, keys: Count) -> None:
@@ -156,11 +161,9 @@ async def test_trouble_is_told_in_a_line_and_it_goes_on(
     try:
         async with looking_after():
             async with asyncio.timeout(10):
-                while not caplog.records:  # noqa: ASYNC110
+                while not told(caplog):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert {record.message for record in caplog.records if record.name == "app.upkeep"} == {
-                "Could not remove what is over (UndefinedTableError); trying again later."
-            }
+            assert {*told(caplog)} == {"Could not remove what is over (UndefinedTableError); trying again later."}
             await sql.execute("ALTER TABLE elsewhere RENAME TO idempotency_keys")
             await until(keys, 0)
     finally:
