@@ -24,7 +24,8 @@ from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest
 from app.tasks.structs import MAX_ID, TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
 
 PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-CHANGE = (400, 401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
+REMOVAL = (401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
+CHANGE = (400, *REMOVAL)
 # What the handlers of the whole room may ask for.
 DEPENDENCIES = {
     "user": Provide(current_user, sync_to_thread=False),
@@ -163,7 +164,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="deleteTask",
         summary="Delete a task",
-        responses=failures(401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503),
+        responses=failures(*REMOVAL),
     )
     async def remove(
         self, state: State, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey

@@ -19,15 +19,13 @@ from app.openapi import failures
 from app.statements import Statement, columns_of
 from app.tables import Task as TaskTable
 from app.tasks.conditions import IfMatch, tagged
-from app.tasks.controller import DEPENDENCIES, check_task_id
+from app.tasks.controller import DEPENDENCIES, REMOVAL, check_task_id
 from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, Key, replayed
 from app.tasks.once import Change, once
 from app.tasks.queries import FOR_THEM, OWNER, RAISED, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
 from app.tasks.versions import ANYWAY, Condition
-
-REMOVAL = (401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
 
 COLUMNS = columns_of(TrashedTask)
 IN_THEIR_TRASH = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_not_null()
