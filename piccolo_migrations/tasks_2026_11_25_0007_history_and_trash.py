@@ -29,7 +29,7 @@ FORWARDS = [
     "DROP INDEX tasks_by_completed",
     "DROP INDEX tasks_in_order",
     "CREATE INDEX tasks_in_order ON tasks (user_id, created_at DESC, id DESC) WHERE deleted_at IS NULL",
-    "CREATE INDEX tasks_in_trash ON tasks (user_id, deleted_at DESC, id DESC) WHERE deleted_at IS NOT NULL",
+    "CREATE INDEX tasks_in_trash ON tasks (user_id, deleted_at DESC) WHERE deleted_at IS NOT NULL",
     # For whatever empties everybody's.
     "CREATE INDEX tasks_by_deletion ON tasks (deleted_at) WHERE deleted_at IS NOT NULL",
     # For those who change tasks without the service's statements, which raise the revision themselves.

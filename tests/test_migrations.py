@@ -163,7 +163,7 @@ TASKS: Catalog = {
         "CREATE INDEX tasks_by_deletion ON public.tasks USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)",
         "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC) WHERE"
         " (deleted_at IS NULL)",
-        "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC, id DESC) WHERE"
+        "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC) WHERE"
         " (deleted_at IS NOT NULL)",
         "CREATE UNIQUE INDEX credentials_pkey ON public.credentials USING btree (user_id)",
         "CREATE UNIQUE INDEX idempotency_keys_pkey ON public.idempotency_keys USING btree (user_id, key)",

@@ -31,8 +31,9 @@ COLUMNS = columns_of(TrashedTask)
 IN_THEIR_TRASH = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_not_null()
 THAT_ONE = IN_THEIR_TRASH & (TaskTable.id == TASK_ID)
 
+# Two may well be deleted in the same millisecond.
 LIST_TRASH = Statement(
-    TaskTable.select(COLUMNS).where(IN_THEIR_TRASH).order_by(TaskTable.deleted_at, TaskTable.id, ascending=False)
+    TaskTable.select(COLUMNS).where(IN_THEIR_TRASH).order_by(TaskTable.deleted_at, TaskTable.version, ascending=False)
 )
 GET_TRASHED = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 RESTORE = update({TaskTable.deleted_at: QueryString("NULL")}, THAT_ONE & UNLESS_CHANGED)
@@ -63,7 +64,7 @@ class TrashController(Controller):
         responses=failures(401, 413, 415, 429, 503),
     )
     async def list(self, user: CurrentUser) -> TrashData:
-        """All of them, the last deleted first; of two deleted at the same moment, the one with the higher id first."""
+        """All of them, the last deleted first."""
         return TrashData([TrashedTask(*row) for row in await database.fetch(LIST_TRASH, owner=user.id)])
 
     @post(

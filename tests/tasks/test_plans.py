@@ -36,3 +36,14 @@ async def test_a_list_is_read_in_its_order_and_not_sorted(crowd: Sequence[str]) 
 
     assert "Index Scan using tasks_in_order" in plan
     assert "Sort" not in plan
+
+
+@pytest.mark.parametrize("change", ["completed = NOT completed", "title = title || '.'", "description = 'x'"])
+async def test_an_edit_is_written_to_the_page_and_to_no_index(
+    crowd: Sequence[str], sql: asyncpg.Connection, change: str
+) -> None:
+    async with sql.transaction():
+        await sql.execute(f"UPDATE tasks SET {change} WHERE id % 100 = 0")  # few enough to find room on their pages
+        counted = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'tasks'"
+        edits, in_place = await sql.fetchrow(counted)
+    assert edits == in_place > 0

@@ -1,6 +1,7 @@
 """What is deleted can be had back, until it is deleted for good."""
 
 import asyncio
+import random
 import re
 from typing import Any
 
@@ -61,14 +62,21 @@ class TestTrash:
         assert (await ada.get("/api/tasks")).json() == {"data": []}
         assert await trash_of(ada) == [trashed]
 
-    async def test_what_was_deleted_last_comes_first(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    async def test_what_was_deleted_last_comes_first(self, ada: httpx.AsyncClient) -> None:
         first, second, third = [await created(ada) for _ in range(3)]
         for task in (second, first, third):
             await ada.delete(f"/api/tasks/{task['id']}")
         assert [each["id"] for each in await trash_of(ada)] == [third["id"], first["id"], second["id"]]
 
-        await sql.execute("UPDATE tasks SET deleted_at = now()")
-        assert [each["id"] for each in await trash_of(ada)] == [third["id"], second["id"], first["id"]]
+    async def test_also_of_what_was_deleted_in_the_same_millisecond(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        ids = [(await created(ada))["id"] for _ in range(20)]
+        order = random.Random(1).sample(ids, len(ids))
+        operations = [{"op": "delete", "id": each} for each in order]
+        assert (await ada.post("/api/tasks/batch", json={"operations": operations})).status_code == 200
+        assert [each["id"] for each in await trash_of(ada)] == order[::-1]
+        assert await sql.fetchval("SELECT count(DISTINCT deleted_at) FROM tasks") < len(ids)
 
     async def test_nobody_sees_what_somebody_else_deleted(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
         await deleted(ada)
