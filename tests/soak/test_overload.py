@@ -6,13 +6,15 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from itertools import cycle
+from uuid import uuid4
 
 import asyncpg
 import httpx
 
 from app.lanes import CROWD
 from benchmarks.toolbox import find
+from tests.conftest import token
 from tests.faults.crowds import SLOW, descriptors, outstay, upload, weight
 from tests.faults.people import MINE, at_once, is_shed, timed
 from tests.live.conftest import Served
@@ -23,6 +25,13 @@ LOAD_SECONDS = 8
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 
 Serve = Callable[..., Served]
+
+READERS = 300  # whose lists take 34 MB
+ADD_READERS = f"""
+    INSERT INTO "user" (id, name, email) SELECT 'reader-' || r, r, r || '@x' FROM generate_series(0, {READERS - 1}) r;
+    INSERT INTO tasks (user_id, title, description)
+    SELECT 'reader-' || r, 'Milk', repeat('x', 900) FROM generate_series(0, {READERS - 1}) r, generate_series(1, 100)
+"""
 
 
 async def goodput(service: Served, clients: int) -> tuple[float, int]:
@@ -119,40 +128,38 @@ async def test_unfinished_bodies_have_a_limit_together(figure: Figure, serve: Se
     assert {answer.status_code for _, answer in small} == {201}
 
 
-async def test_memory_stays_as_it_is(figure: Figure, serve: Serve, clean: None, tmp_path: Path) -> None:
+async def test_memory_stays_as_it_is(figure: Figure, serve: Serve, clean: None, sql: asyncpg.Connection) -> None:
     service = await asyncio.to_thread(serve)
     pid, began = service.process.pid, time.monotonic()
     samples: list[tuple[float, float, int]] = []
     statuses: Counter[int] = Counter()
+    await sql.execute(ADD_READERS)
 
     async def live(who: int) -> None:
-        """What somebody does: look, write, change, delete, get something wrong, come back on a new connection."""
+        """What somebody does, on a new connection now and then."""
+        headers = {"authorization": f"Bearer {token(f'person-{who}')}"}
         while True:
-            async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30) as client:
-                for _ in range(50):
-                    answer = await client.post("/api/tasks", json={"title": f"{who}", "description": "x" * 1000})
-                    path = answer.headers["location"]
-                    answers = [
-                        await client.get("/api/tasks"),
-                        await client.get(path),
-                        await client.put(path, json={"title": "y"}),
-                        await client.patch(f"{path}/complete"),
-                        await client.post("/api/tasks", content=b"{"),
-                        await client.get("/api/tasks/1", headers={"authorization": "Bearer x"}),
-                        await client.get("/docs"),
-                        await client.delete(path),
-                    ]
-                    statuses.update(each.status_code for each in [answer, *answers])
+            async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=30) as client:
+                for number in range(50):
+                    statuses.update([each.status_code for each in await a_while(client, f"{who} {number}")])
+
+    async def read() -> None:
+        """Lists of others, each asked for again and again: more of them than are remembered."""
+        async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+            for reader in cycle(range(READERS)):
+                theirs = {"authorization": f"Bearer {token(f'reader-{reader}')}"}
+                answers = [await client.get("/api/tasks", headers=theirs) for _ in range(3)]
+                statuses.update(each.status_code for each in answers)
 
     async def dawdle() -> None:
         while True:
             await asyncio.gather(*(outstay(service.port, slow) for slow in SLOW * 4))
 
-    tasks = [asyncio.create_task(live(who)) for who in range(6)] + [asyncio.create_task(dawdle())]
+    tasks = [asyncio.create_task(each) for each in [*map(live, range(6)), read(), dawdle()]]
     while (now := time.monotonic() - began) < MINUTES * 60:
         samples.append((now / 600, weight([pid])[0], descriptors(pid)))
         await asyncio.sleep(5)
-        assert not any(task.done() for task in tasks)
+        assert not [task.exception() for task in tasks if task.done()]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,9 +169,46 @@ async def test_memory_stays_as_it_is(figure: Figure, serve: Serve, clean: None, 
     slope, _ = statistics.linear_regression([each[0] for each in warm], [each[1] for each in warm])
     figure(
         f"memory ({MINUTES:.0f} minutes of mixed load)",
-        f"{slope:+.2f} MB in 10 minutes, {warm[-1][1]:.0f} MB in the end; {min(open_ones)} to {max(open_ones)} "
-        f"descriptors; {sum(statuses.values()):,} requests, {statuses[500]} times 500",
+        f"{slope:+.2f} MB in 10 minutes, {warm[-1][1]:.0f} MB in the end, {samples[0][1]:.0f} MB at the first look; "
+        f"{min(open_ones)} to {max(open_ones)} descriptors; {sum(statuses.values()):,} requests, "
+        f"{statuses[500]} times 500",
     )
     assert slope < 1
     assert max(open_ones) - min(open_ones) < 40  # those of the slow come and go
-    assert set(statuses) == {200, 201, 204, 400, 401}
+    assert set(statuses) == {200, 201, 204, 304, 400, 401, 404, 412, 422}
+
+
+async def a_while(client: httpx.AsyncClient, title: str) -> list[httpx.Response]:
+    """Look, write, change, take back, delete, look for it, get something wrong: the answers."""
+    answer = await client.post("/api/tasks", json={"title": title, "description": "x" * 1000})
+    path, tag = answer.headers["location"], answer.headers["etag"]
+    number = int(path.rpartition("/")[2])
+    create = {"op": "create", "data": {"title": f"{title} too"}}
+    batch = {"operations": [create, {"op": "complete", "id": number}]}
+    answers = [
+        answer,
+        await client.get("/api/tasks"),
+        await client.get(path),
+        await client.get(path, headers={"if-none-match": tag}),
+        await client.put(path, json={"title": "y"}),
+        await client.put(path, json={"title": "z"}, headers={"if-match": tag}),
+        await client.patch(path, json={"description": "milk"}, headers={"idempotency-key": str(uuid4())}),
+        await client.patch(f"{path}/complete"),
+        await client.post("/api/tasks/batch", json=batch),
+        page := await client.get("/api/tasks", params={"limit": 1, "count": "true"}),
+        await client.get("/api/tasks", params={"limit": 1, "cursor": page.json()["page"]["next"]}),
+        await client.get("/api/tasks", params={"q": title, "sort": "relevance"}),
+        await client.get("/api/tasks", params={"limit": 201}),
+        await client.get(f"{path}/history"),
+        await client.post(f"{path}/revert", json={"version": int(tag[2:-1])}),
+        await client.post("/api/tasks", content=b"{"),
+        await client.get("/api/tasks/1", headers={"authorization": "Bearer x"}),
+        await client.get("/docs"),
+        await client.delete(path),
+        await client.get("/api/trash"),
+        await client.post(f"{path}/restore"),
+        await client.delete(path),
+        await client.delete(path),
+    ]
+    extra = answers[8].json()["data"][0]["data"]["id"]
+    return [*answers, await client.delete(f"/api/tasks/{extra}"), await client.delete("/api/trash")]
