@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from app.settings import ROOT
 
 START_SECONDS = 30
 STOP_SECONDS = 10
+LAST_WORDS = 60  # lines of a service that a failed test shows
 
 
 class Served:
@@ -105,6 +106,16 @@ class Served:
 
 
 Serve = Callable[..., Served]
+UP: list[Served] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what the services have said that it may have been about."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"What was said on {each.url}", "\n".join(each.log()[-LAST_WORDS:])) for each in UP]
+    return report
 
 
 @contextmanager
@@ -126,6 +137,7 @@ def serving() -> Iterator[Serve]:
         changed = {**os.environ, **place, **(env or {})}
         whole = {name: value for name, value in changed.items() if value is not None}
         running.append(Served([*module, *arguments], whole, cwd))
+        UP.append(running[-1])
         if wait is not None:
             running[-1].wait(f"/health/{wait}")
         return running[-1]
@@ -137,6 +149,7 @@ def serving() -> Iterator[Serve]:
             codes = [service.stop() for service in running if service.process.poll() is None]
         finally:
             for service in running:
+                UP.remove(service)
                 service.tidy_up()
     assert not any(codes), codes
 
