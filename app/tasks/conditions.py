@@ -31,15 +31,17 @@ IfNoneMatch: TypeAlias = NamedDependency[bytes]
 def if_match(request: Request[Any, Any, Any]) -> Condition:
     """Return on what a change hangs. Raises PreconditionRequired where it has to hang on something."""
     sent = singles(request.scope)
+    condition = ANYWAY
     if b"if-match" in sent:
         value = joined(request.scope, b"if-match").strip()
-        return ANYWAY if value == b"*" else Condition(_versions(value))
-    if request.app.state["settings"].require_if_match:
+        if value != b"*":
+            condition = Condition(_versions(value))
+    elif request.app.state["settings"].require_if_match:
         raise PreconditionRequired
     if b"if-none-match" in sent:
         value = joined(request.scope, b"if-none-match").strip()
-        return Condition([]) if value == b"*" else Condition(_versions(value, weak=True), wanted=False)
-    return ANYWAY
+        return Condition([]) if value == b"*" else condition.without(_versions(value, weak=True))
+    return condition
 
 
 def if_none_match(request: Request[Any, Any, Any]) -> bytes:

@@ -16,12 +16,14 @@ from piccolo.querystring import QueryString
 from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
+from app.failures import Unavailable
 from app.statements import AS_OWNER, Param, Statement, as_owner
 from app.tasks.failures import KeyReused
 from app.tasks.keys import Key
 
 T = TypeVar("T")
 
+ATTEMPTS = 10  # two are enough but for a key that ends in between
 HOURS = 24  # for which a key counts
 # What a statement has seen of a key, it has to find when it asks for it, an hour later at most.
 SURELY = f"\"created_at\" > now() - interval '{HOURS - 1} hours'"
@@ -101,10 +103,10 @@ def _while_new(key: int) -> str:
 async def once(change: Change, key: Key, owner: Owner, **values: Any) -> Sequence[Any]:
     """Make a change, or return what it returned when it was made: one row, or none where it finds nothing to change.
 
-    Raises KeyReused, and what `owners.store` does.
+    Raises KeyReused, Unavailable where the key is never to be had, and what `owners.store` does.
     """
     values |= key.values()
-    while True:
+    for _ in range(ATTEMPTS):
         is_first = True
         try:
             if rows := await owners.store(change.once, owner, **values):
@@ -117,15 +119,16 @@ async def once(change: Change, key: Key, owner: Owner, **values: Any) -> Sequenc
             return [tuple(msgspec.json.decode(_answer(found, key)).values())]
         if is_first and not found:
             return []
+    raise Unavailable
 
 
 async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]], kind: type[T]) -> T:
     """Do what takes several statements, or return what came of it when it was done.
 
-    It is one transaction, and the last of its statements is KEEP with what comes of it, as JSON. Raises KeyReused, and
-    what `work` does.
+    It is one transaction, and the last of its statements is KEEP with what comes of it, as JSON. Raises KeyReused,
+    Unavailable where the key is never to be had, and what `work` does.
     """
-    while True:
+    for _ in range(ATTEMPTS):
         found = await _find(key, owner)
         if found and not found["is_over"]:
             return msgspec.json.decode(_answer(found, key), type=kind)
@@ -133,6 +136,7 @@ async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]]
             return await work()
         except asyncpg.UniqueViolationError as error:
             _check_that_it_was_the_key(error)
+    raise Unavailable
 
 
 async def _find(key: Key, owner: Owner) -> asyncpg.Record | None:

@@ -9,6 +9,12 @@ class Condition(NamedTuple):
     versions: list[int] | None = None  # None: any
     wanted: bool = True
 
+    def without(self, versions: list[int]) -> "Condition":
+        """Return the condition that the task has none of these versions either."""
+        if self.versions is None:
+            return Condition(versions, wanted=False)
+        return Condition([each for each in self.versions if each not in versions])
+
     def as_array(self) -> str | None:
         """Return the versions as PostgreSQL writes an array."""
         return None if self.versions is None else f"{{{','.join(map(str, self.versions))}}}"

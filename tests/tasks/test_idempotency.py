@@ -28,6 +28,14 @@ REUSED = {
         "message": "This Idempotency-Key was sent with another request. Take a new one for each.",
     }
 }
+# Taken by somebody, and gone whenever anybody looks.
+NEVER_TO_BE_HAD = """
+    CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE unique_violation USING TABLE = 'idempotency_keys';
+    END $$;
+    CREATE TRIGGER taken BEFORE INSERT ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION taken();
+"""
 OF_THE_ANSWER = ("content-type", "location", "etag", "cache-control")
 
 
@@ -277,6 +285,22 @@ class TestKey:
         assert {answer.status_code for answer in answers} == {201}
         assert len({answer.content for answer in answers}) == 1
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 2
+
+    @pytest.mark.parametrize("kind", ["create", "batch"])
+    async def test_nobody_tries_for_ever_to_have_it(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, kind: str
+    ) -> None:
+        batch = Ask("POST", "/api/tasks/batch", {"operations": [{"op": "create", "data": {"title": "new"}}]}, None)
+        await created(ada)
+        await sql.execute(NEVER_TO_BE_HAD)
+        try:
+            answer = await ask(ada, {**CHANGES, "batch": batch}[kind], 0)
+        finally:
+            await sql.execute("DROP FUNCTION taken() CASCADE")
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
+        assert (await ask(ada, CHANGES["create"], 0)).status_code == 201
 
     async def test_it_goes_with_the_account(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         await ask(ada, CHANGES["create"], 0)

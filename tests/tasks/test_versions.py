@@ -158,7 +158,14 @@ CHANGES: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("method", "more", "body"), CHANGES)
 class TestConditions:
-    @pytest.mark.parametrize("header", [{"if-match": tags} for tags in ('"v1"', "*", '"v9", "v1"')])
+    @pytest.mark.parametrize(
+        "header",
+        [
+            *({"if-match": tags} for tags in ('"v1"', "*", '"v9", "v1"')),
+            {"if-none-match": '"v2", "r1-1", W/"v3"'},
+            *({"if-match": tags, "if-none-match": '"v2"'} for tags in ('"v1", "v2"', "*")),
+        ],
+    )
     async def test_the_version_that_is_meant_is_changed(
         self, ada: httpx.AsyncClient, path: str, method: str, more: str, body: Any, header: dict[str, str]
     ) -> None:
@@ -167,7 +174,12 @@ class TestConditions:
 
     @pytest.mark.parametrize(
         "header",
-        [*({"if-match": tags} for tags in ('"v2"', 'W/"v1"', "v1", "", '"v01"')), {"if-none-match": '"v1"'}],
+        [
+            *({"if-match": tags} for tags in ('"v2"', 'W/"v1"', "v1", "", '"v01"')),
+            *({"if-none-match": tags} for tags in ('"v1"', 'W/"v1"', "*", '"v2", "v1"')),
+            *({"if-match": tags, "if-none-match": '"v1"'} for tags in ('"v1"', '"v1", "v2"', "*")),
+            {"if-match": '"v1"', "if-none-match": "*"},
+        ],
     )
     async def test_another_is_412_and_told_as_it_is_now(
         self,
