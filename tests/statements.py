@@ -14,7 +14,7 @@ import pytest
 import app
 from app.statements import Statement
 from app.tasks import listing
-from app.tasks.once import Change
+from app.tasks.once import ChangeStatement
 from app.tasks.parameters import SORTS
 
 OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys")
@@ -34,7 +34,7 @@ def declared() -> dict[str, Statement]:
         for name, value in values.items():
             if isinstance(value, Statement):  # where it is declared comes after where it is imported
                 found[id(value)] = f"{module.name.rpartition('.')[2]}.{name}", value
-    once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, Change)]
+    once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, ChangeStatement)]
     named = dict([*found.values(), *once])
     return {name: each for name, each in named.items() if ABOUT_WHAT_IS_OWNED.search(each.sql)} | pages()
 

@@ -26,7 +26,7 @@ from app.tasks.once import KEEP, once_together
 from app.tasks.operations import (
     STATUSES,
     AnyOperation,
-    Change,
+    ChangeOperation,
     CreateOperation,
     DeleteOperation,
     Result,
@@ -126,7 +126,7 @@ async def _unchanged(
     return {index: _as_meant(index, operation, shown.get(operation.id)) for index, operation in left.items()}
 
 
-def _as_meant(index: int, operation: Change, task: Task | None) -> Task:
+def _as_meant(index: int, operation: ChangeOperation, task: Task | None) -> Task:
     if task is not None and operation.version not in (UNSET, task.version):
         raise InOperation(index, PreconditionFailed(task, etag(task.version)))
     if task is None or not _is_idle(operation):
@@ -139,7 +139,7 @@ def _is_idle(operation: AnyOperation) -> bool:
     return isinstance(operation, UpdateOperation) and operation.data == TaskPatch()
 
 
-def _may_be_there(operation: AnyOperation) -> TypeGuard[Change]:
+def _may_be_there(operation: AnyOperation) -> TypeGuard[ChangeOperation]:
     return not isinstance(operation, CreateOperation) and operation.id <= MAX_ID
 
 

@@ -62,7 +62,7 @@ RECALL = Statement(
 )
 
 
-class Change(Statement):
+class ChangeStatement(Statement):
     """A change of what is an owner's, which returns one row where it changes something.
 
     `once` is the same for a request with a key, made of the same parts, with two more: `changed` and `kept`. Wherever
@@ -100,7 +100,7 @@ def _while_new(key: int) -> str:
     return rf"\g<0> AND NOT EXISTS ({mine})"
 
 
-async def once(change: Change, key: Key, owner: Owner, **values: Any) -> Sequence[Any]:
+async def once(change: ChangeStatement, key: Key, owner: Owner, **values: Any) -> Sequence[Any]:
     """Make a change, or return what it returned when it was made: one row, or none where it finds nothing to change.
 
     Raises KeyReused, Unavailable where the key is never to be had, and what `owners.store` does.

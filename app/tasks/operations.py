@@ -78,8 +78,8 @@ class DeleteOperation(Operation, frozen=True, tag="delete"):
     version: Version = UNSET
 
 
-Change: TypeAlias = UpdateOperation | ReplaceOperation | CompleteOperation | DeleteOperation
-AnyOperation: TypeAlias = CreateOperation | Change
+ChangeOperation: TypeAlias = UpdateOperation | ReplaceOperation | CompleteOperation | DeleteOperation
+AnyOperation: TypeAlias = CreateOperation | ChangeOperation
 
 
 class Batch(msgspec.Struct, frozen=True):

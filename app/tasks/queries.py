@@ -22,7 +22,7 @@ from app.statements import Param, Statement, as_owner, columns_of
 from app.tables import Task as TaskTable
 from app.tasks.failures import PreconditionFailed, TaskNotFound
 from app.tasks.keys import Key
-from app.tasks.once import Change, once
+from app.tasks.once import ChangeStatement, once
 from app.tasks.structs import Task, TaskContent, TaskPatch
 from app.tasks.versions import ANYWAY, Condition, etag
 
@@ -56,7 +56,7 @@ RAISED = QueryString(
 
 def update(
     values: dict[Any, Any], where: Combinable = THAT_ONE & UNLESS_CHANGED, given: QueryString | None = None
-) -> Change:
+) -> ChangeStatement:
     """Return a change of the owner's tasks that a condition holds for. Its rows are the tasks as they are after it.
 
     `given` is a common table expression that the values and the condition may refer to.
@@ -64,11 +64,11 @@ def update(
     values |= {TaskTable.version: REVISION, TaskTable.changed_by: BY}
     query = TaskTable.update(values).where(where)
     changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
-    return Change(changed, *([] if given is None else [given]), RAISED)
+    return ChangeStatement(changed, *([] if given is None else [given]), RAISED)
 
 
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
-CREATE = Change(
+CREATE = ChangeStatement(
     QueryString(
         """
         INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
@@ -97,10 +97,10 @@ PATCH = update(
     }
 )
 COMPLETE = update({TaskTable.completed: QueryString('coalesce({}::boolean, NOT "completed")', COMPLETED)})
-UNCHANGED = Change(TaskTable.select(COLUMNS).where(THAT_ONE & UNLESS_CHANGED).querystrings[0])
+UNCHANGED = ChangeStatement(TaskTable.select(COLUMNS).where(THAT_ONE & UNLESS_CHANGED).querystrings[0])
 DELETE = update({TaskTable.deleted_at: QueryString("clock_timestamp()")})
 # It asks for the new revision, so that PostgreSQL raises it before it looks for the row.
-DELETE_FOR_GOOD = Change(
+DELETE_FOR_GOOD = ChangeStatement(
     QueryString(
         'DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING {}',
         (THAT_ONE & UNLESS_CHANGED).querystring,
@@ -177,7 +177,7 @@ async def delete_task(
 
 
 async def change(
-    change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
+    change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
 ) -> Task:
     """Change one of the owner's tasks. Raises TaskNotFound, PreconditionFailed, KeyReused."""
     rows = await attempt(change, owner, task_id, condition, key, **values)
@@ -189,7 +189,7 @@ async def change(
 
 
 async def attempt(
-    change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
+    change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
 ) -> Sequence[Any]:
     """Do what changes one task. Returns no row where it is not there, or not what the condition wants."""
     if key is not None:

@@ -22,7 +22,7 @@ from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import DEPENDENCIES, REMOVAL, check_task_id
 from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, Key, replayed
-from app.tasks.once import Change, once
+from app.tasks.once import ChangeStatement, once
 from app.tasks.queries import FOR_THEM, OWNER, RAISED, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
 from app.tasks.versions import ANYWAY, Condition
@@ -37,9 +37,11 @@ LIST_TRASH = Statement(
 )
 GET_TRASHED = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 RESTORE = update({TaskTable.deleted_at: QueryString("NULL")}, THAT_ONE & UNLESS_CHANGED)
-PURGE = Change(QueryString('DELETE FROM "tasks" WHERE {} RETURNING "id"', (THAT_ONE & UNLESS_CHANGED).querystring))
+PURGE = ChangeStatement(
+    QueryString('DELETE FROM "tasks" WHERE {} RETURNING "id"', (THAT_ONE & UNLESS_CHANGED).querystring)
+)
 # Two of these at once would lock the same rows in orders of their own; so they take turns at the revision.
-EMPTY = Change(
+EMPTY = ChangeStatement(
     QueryString('SELECT count(*) AS "count" FROM "gone"'),
     RAISED,
     QueryString(
@@ -124,7 +126,7 @@ async def empty_trash(owner: Owner, key: Key | None = None) -> None:
         await once(EMPTY, key, owner)
 
 
-async def _change(change: Change, owner: Owner, task_id: int, condition: Condition, key: Key | None) -> Any:
+async def _change(change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None) -> Any:
     rows = await attempt(change, owner, task_id, condition, key)
     if not rows:
         trashed = await database.fetch(GET_TRASHED, owner=owner.id, task_id=task_id)

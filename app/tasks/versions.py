@@ -13,7 +13,8 @@ class Condition(NamedTuple):
         """Return the condition that the task has none of these versions either."""
         if self.versions is None:
             return Condition(versions, wanted=False)
-        return Condition([each for each in self.versions if each not in versions])
+        refused = set(versions)  # thousands may be sent of each
+        return Condition([each for each in self.versions if each not in refused])
 
     def as_array(self) -> str | None:
         """Return the versions as PostgreSQL writes an array."""

@@ -18,7 +18,7 @@ from app.tables import Task
 from app.tasks import queries
 from app.tasks.failures import KeyReused
 from app.tasks.keys import RULE, Key
-from app.tasks.once import KEEP, Change, once, once_together
+from app.tasks.once import KEEP, ChangeStatement, once, once_together
 from tests.tasks.test_controller import created, refused
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
@@ -446,7 +446,7 @@ class TestTransaction:
         await created(ada)
         where = (queries.FOR_THEM & (Task.user_id == queries.OWNER)).querystring
         gone = QueryString('"gone" AS (DELETE FROM "tasks" WHERE {} RETURNING 1)', where)
-        change = Change(QueryString('SELECT count(*)::integer AS "count" FROM "gone"'), gone)
+        change = ChangeStatement(QueryString('SELECT count(*)::integer AS "count" FROM "gone"'), gone)
 
         assert [tuple(row) for row in await once(change, self.key(), User("ada"))] == [(2,)]
         await created(ada)
@@ -454,7 +454,7 @@ class TestTransaction:
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
 
 
-CHANGING = {name: each for name, each in vars(queries).items() if isinstance(each, Change)}
+CHANGING = {name: each for name, each in vars(queries).items() if isinstance(each, ChangeStatement)}
 
 
 @pytest.mark.parametrize("name", CHANGING)

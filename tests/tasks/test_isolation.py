@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from app.statements import Statement
 from app.tasks import queries
-from app.tasks.once import Change
+from app.tasks.once import ChangeStatement
 from tests.statements import OF_OWNER, OF_THE_KEY, OF_THE_REVISION, declared, forget_the_owner, no_second_wall, pages
 from tests.two_users import FEW, walk, walk_along
 
@@ -72,7 +72,8 @@ WAYS: dict[str, Way] = {
 CREATES: dict[str, Way] = {"queries.CREATE": lambda it, ids, key: it.create("bob", "new", None, key)}
 CREATES["queries.CREATE once"] = CREATES["queries.CREATE"]
 FOR_A_KEY = {f"{name} once": WAYS[name] for name in WAYS if f"{name} once" in declared()}
-RAISING = [name for name, each in declared().items() if isinstance(each, Change) and OF_THE_REVISION.search(each.sql)]
+CHANGES = {name: each for name, each in declared().items() if isinstance(each, ChangeStatement)}
+RAISING = [name for name, each in CHANGES.items() if OF_THE_REVISION.search(each.sql)]
 # Without an owner these do no harm, the second wall or not. They are asked of what is the caller's by then: of a task
 # that has just been found for them, whose states are all theirs; and of tasks that they have just moved to the trash,
 # in the transaction that did. `tests/tasks/test_batch_walls.py` asks the second by itself.
