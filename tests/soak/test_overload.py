@@ -20,8 +20,10 @@ from tests.faults.people import MINE, at_once, is_shed, timed
 from tests.live.conftest import Served
 from tests.soak.conftest import Figure
 
-CLIENTS = (8, 16, 32, 64)
-LOAD_SECONDS = 8
+CLIENTS = (8, 16, 32, 64)  # of whom some are served the most
+MORE = (128, 256, 512, 1024)  # up to sixteen times as many
+ROUNDS = 7
+LOAD_SECONDS = 2
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 
 Serve = Callable[..., Served]
@@ -50,15 +52,21 @@ async def test_goodput_holds_under_four_times_the_clients(figure: Figure, serve:
     service = await asyncio.to_thread(serve)
     async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30) as client:
         await at_once(20, client, "POST", "/api/tasks", json={"title": "x"})
-    rates = {clients: (await goodput(service, clients))[0] for clients in CLIENTS}
-    peak = max(rates, key=lambda clients: rates[clients])
+    rounds: list[dict[int, tuple[float, int]]] = []
+    for number in range(ROUNDS):
+        turns = (*CLIENTS, *MORE)[:: -1 if number % 2 else 1]
+        rounds.append({clients: await goodput(service, clients) for clients in turns})
+    peak = max(CLIENTS, key=lambda clients: statistics.median(each[clients][0] for each in rounds))
+    best = statistics.median(each[peak][0] for each in rounds)
+    left = {}
     for factor in (4, 16):
-        rate, refused = await goodput(service, factor * peak)
+        left[factor] = statistics.median(each[factor * peak][0] / each[peak][0] for each in rounds)
+        refused = statistics.median(each[factor * peak][1] / LOAD_SECONDS for each in rounds)
         figure(
             f"overload ({factor} times the clients)",
-            f"{rate:,.0f}/s of {rates[peak]:,.0f}/s at {peak} clients ({rate / rates[peak]:.0%}); {refused:,} shed",
+            f"{left[factor]:.0%} of what {peak} clients get, {best:,.0f} a second; {refused:,.0f} a second are shed",
         )
-        assert factor > 4 or rate >= 0.8 * rates[peak]
+    assert left[4] >= 0.8
 
 
 async def test_what_is_shed_is_told_at_once(figure: Figure, serve: Serve, sql: asyncpg.Connection) -> None:
