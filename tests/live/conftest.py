@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from app.settings import ROOT
+from tests.live.chromium import chromium as chromium
 
 START_SECONDS = 30
 STOP_SECONDS = 10

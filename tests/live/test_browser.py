@@ -5,7 +5,6 @@ With SCREENSHOTS naming a folder, pictures of the admin and the docs page are le
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -17,23 +16,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from litestar import Litestar
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from app.admin import Staff
-from tests.conftest import needs, token
+from tests.conftest import token
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # There is no internet. Blocked here and not by Playwright, which would answer preflights in our place.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-]
 PASSWORD = "correct horse battery"
 SAMPLES = {
     "ada": ["Renew passport", "Buy milk", "Call the plumber", "Write to Charles"],
@@ -137,16 +124,6 @@ def stranger() -> Iterator[str]:
 def url(serve_for_module: Callable[..., Any], origin: str) -> str:
     """Where the service is."""
     return serve_for_module(env={"FRONTEND_URL": origin}).url
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    program = shutil.which("chromium")
-    needs(program, "chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 class Visit:

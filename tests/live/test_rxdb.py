@@ -5,7 +5,6 @@ The page is `rxdb/page.mjs`; what RxDB wants of a server and our API says otherw
 
 import asyncio
 import re
-import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -16,10 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.conftest import needs, token
-from tests.live.test_browser import ARGUMENTS
+from tests.conftest import token
 from tests.live.tools import from_npm
 
 SOURCE = Path(__file__).with_name("rxdb")
@@ -96,16 +94,6 @@ async def way(url: str) -> AsyncIterator[Way]:
     way.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield way
     server.close()
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    program = shutil.which("chromium")
-    needs(program, "chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 class Device:

@@ -18,7 +18,7 @@ from app.tables import Task
 from app.tasks import queries
 from app.tasks.failures import KeyReused
 from app.tasks.keys import RULE, Key
-from app.tasks.once import KEEP, ChangeStatement, once, once_together
+from app.tasks.once import ATTEMPTS, KEEP, ChangeStatement, once, once_together
 from tests.tasks.test_controller import created, refused
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
@@ -30,8 +30,11 @@ REUSED = {
 }
 # Taken by somebody, and gone whenever anybody looks.
 NEVER_TO_BE_HAD = """
+    CREATE SEQUENCE tries;
+    GRANT USAGE ON tries TO PUBLIC;
     CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
+        PERFORM nextval('tries');
         RAISE unique_violation USING TABLE = 'idempotency_keys';
     END $$;
     CREATE TRIGGER taken BEFORE INSERT ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION taken();
@@ -295,10 +298,11 @@ class TestKey:
         await sql.execute(NEVER_TO_BE_HAD)
         try:
             answer = await ask(ada, {**CHANGES, "batch": batch}[kind], 0)
+            tries = await sql.fetchval("SELECT last_value FROM tries")
         finally:
-            await sql.execute("DROP FUNCTION taken() CASCADE")
+            await sql.execute("DROP FUNCTION taken() CASCADE; DROP SEQUENCE tries")
 
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert (answer.status_code, answer.headers["retry-after"], tries) == (503, "1", ATTEMPTS)
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
         assert (await ask(ada, CHANGES["create"], 0)).status_code == 201
 
