@@ -128,6 +128,19 @@ class Database(PostgresEngine):
             self._revive()
             raise
 
+    async def change(self, statement: Statement, **values: Any) -> Sequence[Any]:
+        """Run one statement that changes what is `owner`'s; it may travel with those of others.
+
+        Raises what `fetch` does.
+        """
+        if not self.ready:
+            raise Unavailable
+        try:
+            return await self.pool.change(statement, values["owner"], statement.bind(values))
+        except OSError:
+            self._revive()
+            raise
+
     @asynccontextmanager
     async def stepwise(self, *, keep: bool = True) -> AsyncGenerator[Steps]:
         """Begin a transaction for statements that hang on each other; it is taken back where it is not to be kept.

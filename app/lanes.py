@@ -42,15 +42,18 @@ class Pool(asyncpg.Pool):
         self._trimming: asyncio.TimerHandle | None = None
         self._ends = False
 
-    async def run(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        """Run one statement and return its rows. Raises what asyncpg does, Crowded, and TimeoutError."""
+    async def run(self, sql: str, arguments: list[Any], *, are_many: bool = False) -> list[asyncpg.Record]:
+        """Run one statement and return its rows. Raises what asyncpg does, Crowded, and TimeoutError.
+
+        Many are lists of arguments: it is run with each of them, in one transaction.
+        """
         lane = self._idle.pop() if self._idle else await self._lane()
         if lane.connection.is_closed():
             self._retire(lane)
             lane = await self._lane()
         self._watch(lane)
         try:
-            rows = await self._fetch(lane, sql, arguments)
+            rows = await self._fetch(lane, sql, arguments, are_many)
         except asyncpg.PostgresError as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 lane.connection.terminate()  # no primary (any more): the next connection looks for it
@@ -99,14 +102,15 @@ class Pool(asyncpg.Pool):
             self._retire(self._idle.pop())
         await super().close()
 
-    async def _fetch(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+    async def _fetch(self, lane: Lane, sql: str, arguments: list[Any], are_many: bool) -> list[asyncpg.Record]:
         if not self.prepares:
             return await lane.connection.fetch(sql, *arguments, timeout=2 * self.patience)  # we are first
+        fetch = lane.fetch_many if are_many else lane.fetch
         try:
-            return await lane.fetch(sql, arguments)
+            return await fetch(sql, arguments)
         except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):  # its table has changed since
             lane.prepared.clear()
-            return await lane.fetch(sql, arguments)
+            return await fetch(sql, arguments)
 
     async def _lane(self, seconds: float | None = None) -> Lane:
         """Return a lane: a free one, a new one, or the next that somebody gives back. Raises TimeoutError."""

@@ -1,5 +1,6 @@
 """Users whom only a token has named so far: their row is added with the first thing that they own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -36,7 +37,7 @@ ADD_OWNER = Statement(
 )
 
 
-async def store(statement: Statement, owner: User, **values: Any) -> list[asyncpg.Record]:
+async def store(statement: Statement, owner: User, **values: Any) -> Sequence[Any]:
     """Run a statement that stores something of `owner`, and return its rows.
 
     An owner whom the database has not seen is added when the statement fails for that, so that nobody else's
@@ -46,7 +47,7 @@ async def store(statement: Statement, owner: User, **values: Any) -> list[asyncp
     while True:
         attempts_left -= 1
         try:
-            return await database.fetch(statement, owner=owner.id, **values)
+            return await database.change(statement, owner=owner.id, **values)
         except asyncpg.ForeignKeyViolationError:
             if not owner.may_be_new:
                 raise InvalidToken from None

@@ -11,10 +11,10 @@ import asyncpg
 from asyncpg import connect_utils
 
 from app import embedded
+from app.groups import GroupingPool
 from app.primary import TROUBLE as TROUBLE
 from app.primary import Servers
 from app.settings import Settings
-from app.steps import SteppedPool
 
 # What libpq, Prisma, node-postgres and hosts' dashboards put into a URL. asyncpg would send them on as
 # settings, and the server would refuse.
@@ -107,7 +107,7 @@ async def connect(settings: Settings) -> asyncpg.Connection:
     return await reach(**FOR_A_POOLER, connection_class=Connection, timeout=settings.database_timeout)
 
 
-async def open_pool(settings: Settings) -> SteppedPool:
+async def open_pool(settings: Settings) -> GroupingPool:
     """Connect, find out what is at the other end, and return the pool that suits it.
 
     Raises what asyncpg does, and TimeoutError.
@@ -135,9 +135,9 @@ async def open_pool(settings: Settings) -> SteppedPool:
     return pool
 
 
-def _kind(settings: Settings) -> type[SteppedPool]:
+def _kind(settings: Settings) -> type[GroupingPool]:
     if settings.otel_endpoint is None:
-        return SteppedPool
+        return GroupingPool
     from app.tracing import TracedPool
 
     return TracedPool

@@ -25,6 +25,10 @@ class Param:
 class Statement:
     """One SQL statement, and the order in which its values are bound."""
 
+    # Where it can travel with others of its kind (`app/groups.py`): the same with one argument more, which is returned
+    # behind each row.
+    together: str | None = None
+
     def __init__(self, query: "Query[Any, Any] | QueryString") -> None:
         """Compile a Piccolo query, or a piece of SQL, whose open values are Params."""
         querystring = query if isinstance(query, QueryString) else query.querystrings[0]

@@ -25,8 +25,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from app import __version__
 from app.edge.headers import singles
 from app.edge.served import METHODS
+from app.groups import GroupingPool, Rows
 from app.lane import Lane
-from app.steps import SteppedPool
+from app.statements import Statement
 
 SECONDS = 2  # for the last spans to leave, and for each batch to be taken
 UNSAID: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}  # a message may quote anything
@@ -85,17 +86,24 @@ def served(method: str, route: str | None, status: int, _seconds: float) -> None
         span.set_status(StatusCode.ERROR)
 
 
-class TracedPool(SteppedPool):
+class TracedPool(GroupingPool):
     """A span around each statement, with its text; its values are never in it."""
 
-    async def run(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        """Run one statement, as `SteppedPool` does."""
+    async def run(self, sql: str, arguments: list[Any], *, are_many: bool = False) -> list[asyncpg.Record]:
+        """Run one statement, as `GroupingPool` does."""
         about = {"db.system.name": "postgresql", "db.query.text": sql}
         with tracer.start_as_current_span(sql.split(None, 1)[0], None, SpanKind.CLIENT, about, **UNSAID) as span:
-            return await _observed(span, super().run(sql, arguments))
+            return await _observed(span, super().run(sql, arguments, are_many=are_many))
+
+    async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
+        """Run a change, as `GroupingPool` does: from when it is asked for, by itself or with others."""
+        about = {"db.system.name": "postgresql", "db.query.text": statement.sql}
+        name = statement.sql.split(None, 1)[0]
+        with tracer.start_as_current_span(name, None, SpanKind.CLIENT, about, **UNSAID) as span:
+            return await _observed(span, super().change(statement, owner, arguments))
 
     async def step(self, lane: Lane, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        """Run one statement of a transaction, as `SteppedPool` does."""
+        """Run one statement of a transaction, as `GroupingPool` does."""
         about = {"db.system.name": "postgresql", "db.query.text": sql}
         with tracer.start_as_current_span(sql.split(None, 1)[0], None, SpanKind.CLIENT, about, **UNSAID) as span:
             return await _observed(span, super().step(lane, sql, arguments))

@@ -125,6 +125,17 @@ def new_database(postgres: Callable[[str], str]) -> Iterator[Callable[[], str]]:
         _apart(run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
+@pytest.fixture(scope="module")
+def pgbouncer(postgres: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """A PgBouncer in transaction mode with two connections: a function from a database's URL to its own."""
+    from tests.live.pgbouncer import PgBouncer  # which asks this file what may be missing
+
+    it = PgBouncer(postgres("postgres"), "default_pool_size = 2", "max_client_conn = 300")
+    it.start()
+    yield it.url
+    it.end()
+
+
 def _apart(coroutine: Any) -> None:
     """Run a coroutine in a thread's own loop: the tests' loop may or may not be running."""
     from concurrent.futures import ThreadPoolExecutor

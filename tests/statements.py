@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 import app
-from app.statements import Statement
+from app.statements import Param, Statement
 from app.tasks import listing
 from app.tasks.once import ChangeStatement
 from app.tasks.parameters import SORTS
@@ -27,7 +27,7 @@ ABOUT_WHAT_IS_OWNED = re.compile(rf'"(?:{"|".join(OWNED)})"|\btasks_learn\b')
 
 
 def declared() -> dict[str, Statement]:
-    """All that are about what is owned, by the module and the name, and how: as a page of a list, or for a key."""
+    """All that are about what is owned, by the module and the name, and how: as a page, for a key, or in a group."""
     found: dict[int, tuple[str, Statement]] = {}
     for module in pkgutil.walk_packages(app.__path__, "app."):
         values = {} if module.name == "app.__main__" else vars(importlib.import_module(module.name))
@@ -35,7 +35,8 @@ def declared() -> dict[str, Statement]:
             if isinstance(value, Statement):  # where it is declared comes after where it is imported
                 found[id(value)] = f"{module.name.rpartition('.')[2]}.{name}", value
     once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, ChangeStatement)]
-    named = dict([*found.values(), *once])
+    together = [(f"{name} together", in_a_group(each)) for name, each in found.values() if each.together]
+    named = dict([*found.values(), *once, *together])
     return {name: each for name, each in named.items() if ABOUT_WHAT_IS_OWNED.search(each.sql)} | pages()
 
 
@@ -51,6 +52,14 @@ def pages() -> dict[str, Statement]:
     }
 
 
+def in_a_group(whole: Statement) -> Statement:
+    """The same, as it is where it travels with others."""
+    grouped = copy.copy(whole)
+    grouped.sql = whole.together or ""
+    grouped._arguments = [*whole._arguments, Param("place")]
+    return grouped
+
+
 def without_owner(whole: Statement, of_owner: re.Pattern[str] | None = None) -> Statement:
     """The same, for everybody's tasks: as it would be if somebody forgot the owner."""
     mutant = copy.copy(whole)
@@ -64,7 +73,7 @@ def without_owner(whole: Statement, of_owner: re.Pattern[str] | None = None) -> 
 def forget_the_owner(monkeypatch: pytest.MonkeyPatch, name: str, of_owner: re.Pattern[str] | None = None) -> None:
     """Let the service go on with a statement that has lost its owner, by its name in `declared`.
 
-    Of pages, all that are of a kind; and of what is done once for a key, all together may have lost a part.
+    Of pages, all that are of a kind; and of what is done once for a key or in a group, all may have lost a part.
     """
     module_name, _, what = name.partition(".")
     module: Any = importlib.import_module(f"app.tasks.{module_name}")
@@ -72,6 +81,9 @@ def forget_the_owner(monkeypatch: pytest.MonkeyPatch, name: str, of_owner: re.Pa
     whole = getattr(module, what)
     if what == "_page":
         mutant = _forgetful(whole, {*kinds})
+    elif kinds == ["together"]:
+        mutant = copy.copy(whole)
+        mutant.together = without_owner(in_a_group(whole), of_owner).sql
     elif kinds:
         mutant = copy.copy(whole)
         mutant.once = without_owner(whole.once, of_owner)

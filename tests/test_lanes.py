@@ -17,7 +17,7 @@ from tests.faults.wire import wire_to
 
 
 @asynccontextmanager
-async def opened(url: str, **changes: Any) -> AsyncIterator[pool.SteppedPool]:
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.GroupingPool]:
     it = await pool.open_pool(Settings(database_url=url, jwt_secrets=(SECRET,), **changes))
     try:
         yield it

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +21,6 @@ from app.settings import ROOT, Settings
 from app.statements import Param, Statement
 from app.tables import RateLimit
 from tests.conftest import SECRET
-from tests.live.pgbouncer import PgBouncer
 
 WHO_ANSWERS = Statement(QueryString("SELECT pg_backend_pid()"))
 ECHO = Statement(QueryString("SELECT {}::int AS number", Param("number")))
@@ -54,7 +53,7 @@ def with_options(url: str, **options: str) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, **changes: Any) -> AsyncIterator[pool.SteppedPool]:
+async def opened(url: str, **changes: Any) -> AsyncIterator[pool.GroupingPool]:
     it = await pool.open_pool(configured(url, **changes))
     try:
         yield it
@@ -212,7 +211,7 @@ class TestPool:
         server.close()
 
 
-async def cancel_at_every_moment(it: pool.SteppedPool, sql: asyncpg.Connection) -> None:
+async def cancel_at_every_moment(it: pool.GroupingPool, sql: asyncpg.Connection) -> None:
     """Cancel new statements after each number of the event loop's rounds, until the server is done with them.
 
     In one round in fifty it has heard what to prepare, and has not been told yet to go on.
@@ -230,15 +229,6 @@ async def cancel_at_every_moment(it: pool.SteppedPool, sql: asyncpg.Connection) 
         async with asyncio.timeout(2):
             while await sql.fetchval(busy):
                 pass
-
-
-@pytest.fixture(scope="module")
-def pgbouncer(postgres: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """A PgBouncer in transaction mode with two connections: a function from a database's URL to its own."""
-    it = PgBouncer(postgres("postgres"), "default_pool_size = 2", "max_client_conn = 300")
-    it.start()
-    yield it.url
-    it.end()
 
 
 @pytest.fixture

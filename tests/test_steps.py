@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -12,7 +12,6 @@ from piccolo.querystring import QueryString
 from app.database import Database
 from app.errors import DATABASE_TROUBLE
 from app.statements import Param, Statement
-from tests.live.pgbouncer import PgBouncer
 from tests.test_pool import configured, opened
 
 ADD = Statement(QueryString("INSERT INTO rate_limits (email) VALUES ({}) RETURNING email", Param("email")))
@@ -193,15 +192,6 @@ async def test_a_table_that_has_changed_since_is_found_out_by_the_next(
                 assert await steps.fetch(EVERYTHING) == []
     finally:
         await nothing.execute("DROP TABLE stepped")
-
-
-@pytest.fixture(scope="module")
-def pgbouncer(postgres: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """A PgBouncer in transaction mode with two connections: a function from a database's URL to its own."""
-    it = PgBouncer(postgres("postgres"), "default_pool_size = 2", "max_client_conn = 300")
-    it.start()
-    yield it.url
-    it.end()
 
 
 @pytest.fixture(params=["a server", "a pooler"])

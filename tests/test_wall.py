@@ -35,6 +35,7 @@ WHATEVER: dict[str, Any] = {
     "versions": None,
     "wanted": True,
     "by": None,
+    "place": 0,
     "before": 2**53,
     "then": 1,
     "key": "a key",
@@ -118,7 +119,7 @@ async def test_a_statement_finds_its_owners_rows_and_no_others_whatever_the_plan
                 assert "One-Time Filter" in told, (name, told)
                 hers = 0
                 for task_id in (1, 2, 3, 4):
-                    found, after = await attempt(connection, statement, task_id)
+                    found, after = await attempt(connection, statement, task_id, behind_bobs=bool(whole.together))
                     assert "secret" not in str(found), name
                     assert after == before, name
                     hers += "hers" in str(found) or "ada" in str(found)
@@ -132,12 +133,17 @@ def about(task_id: int) -> dict[str, Any]:
 
 
 async def attempt(
-    connection: asyncpg.Connection, statement: Statement, task_id: int
+    connection: asyncpg.Connection, statement: Statement, task_id: int, *, behind_bobs: bool
 ) -> tuple[list[asyncpg.Record], list[Any]]:
-    """Ask it for Ada, and take it back. Returns what it finds, and what is Bob's after it."""
+    """Ask it for Ada, and take it back. Returns what it finds, and what is Bob's after it.
+
+    One that travels may come behind one of Bob's, in the same transaction.
+    """
     transaction = connection.transaction()
     await transaction.start()
     try:
+        if behind_bobs:
+            await connection.execute("SELECT set_config('tasks.owner', 'bob', true)")
         found = await connection.fetch(statement.sql, *statement.bind(about(task_id)))
         return found, await what_is_bobs(connection)
     finally:

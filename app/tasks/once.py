@@ -70,9 +70,15 @@ class ChangeStatement(Statement):
     is done once hangs on the key alone, of which there can be no second.
     """
 
-    def __init__(self, change: QueryString, *before: QueryString) -> None:
-        """Take the change, and the common table expressions that come before it."""
+    def __init__(self, change: QueryString, *before: QueryString, travels: bool = False) -> None:
+        """Take the change, and the common table expressions that come before it.
+
+        One that travels with others of its kind ends in the list of what it returns. It raises its owner's revision
+        before it locks anything else, so that two groups wait for each other's owners only, which are in order.
+        """
         super().__init__(_with(before, change))
+        if travels:
+            self.together = f'{self.sql}, ${len(self._arguments) + 1}::int AS "place"'
         changed = QueryString('"changed" AS ({})', change)
         kept = QueryString(
             """

@@ -64,7 +64,7 @@ def update(
     values |= {TaskTable.version: REVISION, TaskTable.changed_by: BY}
     query = TaskTable.update(values).where(where)
     changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
-    return ChangeStatement(changed, *([] if given is None else [given]), RAISED)
+    return ChangeStatement(changed, *([] if given is None else [given]), RAISED, travels=True)
 
 
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
@@ -85,6 +85,7 @@ CREATE = ChangeStatement(
         COLUMNS,
     ),
     RAISED,
+    travels=True,
 )
 REPLACE = update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
 PATCH = update(
@@ -195,7 +196,7 @@ async def attempt(
     if key is not None:
         about = {"task_id": task_id, "by": owner.by, "versions": condition.as_array(), "wanted": condition.wanted}
         return await once(change, key, owner, **about, **values)
-    return await database.fetch(
+    return await database.change(
         change,
         owner=owner.id,
         task_id=task_id,

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 from litestar import Litestar
 
+from app import groups
+from app.database import database
 from app.statements import Statement
 from app.tasks import queries
 from app.tasks.once import ChangeStatement
@@ -72,6 +74,8 @@ WAYS: dict[str, Way] = {
 CREATES: dict[str, Way] = {"queries.CREATE": lambda it, ids, key: it.create("bob", "new", None, key)}
 CREATES["queries.CREATE once"] = CREATES["queries.CREATE"]
 FOR_A_KEY = {f"{name} once": WAYS[name] for name in WAYS if f"{name} once" in declared()}
+IN_A_GROUP = {f"{name} together": (WAYS | CREATES)[name] for name in WAYS | CREATES if f"{name} together" in declared()}
+EVERY_WAY = WAYS | FOR_A_KEY | CREATES | IN_A_GROUP
 CHANGES = {name: each for name, each in declared().items() if isinstance(each, ChangeStatement)}
 RAISING = [name for name, each in CHANGES.items() if OF_THE_REVISION.search(each.sql)]
 # Without an owner these do no harm, the second wall or not. They are asked of what is the caller's by then: of a task
@@ -90,25 +94,39 @@ def nothing_is_kept(running: Litestar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(running.state, "settings", nothing)
 
 
+def let_all_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No change goes by itself, be it the only one."""
+    monkeypatch.setattr(database.pool, "_kinds", {})
+    monkeypatch.setattr(groups, "FEW", 0)
+    monkeypatch.setattr(groups._Kind, "_last", property(lambda _: 0, lambda *_: None), raising=False)
+    monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(groups._Kind, "_go_alone", lambda kind, member: kind._go_together([member]))
+
+
 def test_these_are_all_the_statements_about_what_is_owned() -> None:
-    known = {*WAYS, *FOR_A_KEY, *HARMLESS, *PUT_IN, *UPKEEP}
+    known = {*WAYS, *FOR_A_KEY, *IN_A_GROUP, *HARMLESS, *PUT_IN, *UPKEEP}
     assert {name for name in declared() if "_page" not in name} == {name for name in known if "_page" not in name}
     assert len(pages()) == 52
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["with a trash", "without one"])
+@pytest.mark.parametrize("how", ["with a trash", "without one", "in groups"])
 async def test_neither_of_two_users_ever_sees_or_moves_what_is_the_others(
-    running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch, kept: bool
+    running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    if not kept:
+    if how == "without one":
         nothing_is_kept(running, monkeypatch)
-    await walk(running, FEW if kept else settings(FEW, max_examples=5))
+    if how == "in groups":
+        let_all_go_in_groups(monkeypatch)
+    await walk(running, FEW if how == "with a trash" else settings(FEW, max_examples=5))
 
 
+@pytest.mark.parametrize("in_groups", [False, True], ids=["alone", "in groups"])
 async def test_with_the_second_wall_alone_nothing_leaks(
-    running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch
+    running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch, in_groups: bool
 ) -> None:
     """All of them have lost their owners, and each part of them. The soak takes one after the other."""
+    if in_groups:
+        let_all_go_in_groups(monkeypatch)
     for name, statement in declared().items():
         if "_page" not in name and OF_OWNER.search(statement.sql):
             forget_the_owner(monkeypatch, name, OF_OWNER)
@@ -116,28 +134,30 @@ async def test_with_the_second_wall_alone_nothing_leaks(
     await walk(running, settings(FEW, max_examples=8, database=None))
 
 
-@pytest.mark.parametrize("keyed", [False, True], ids=["without keys", "with keys"])
+@pytest.mark.parametrize("how", ["without keys", "with keys", "in groups"])
 async def test_with_the_first_wall_alone_nothing_leaks(
-    running: Litestar, clean: None, sql: asyncpg.Connection, keyed: bool
+    running: Litestar, clean: None, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """On all the ways on which the next tests notice something."""
+    if how == "in groups":
+        let_all_go_in_groups(monkeypatch)
 
     def ways(it: Any, hers: int, his: int) -> None:
         for name, way in (WAYS | CREATES).items():
             new = it.create("ada", name, None, None)
-            way(it, [new, his], name.replace(" ", "-") if keyed else None)
+            way(it, [new, his], name.replace(" ", "-") if how == "with keys" else None)
             it.each_sees_their_own_and_nothing_else()
 
     async with no_second_wall(sql):
         await walk_along(running, ways)
 
 
-@pytest.mark.parametrize("name", [*WAYS, *FOR_A_KEY])
+@pytest.mark.parametrize("name", [*WAYS, *FOR_A_KEY, *(name for name in IN_A_GROUP if "CREATE" not in name)])
 async def test_with_neither_wall_the_walk_notices(
     running: Litestar, clean: None, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def way(it: Any, hers: int, his: int) -> None:
-        (WAYS | FOR_A_KEY)[name](it, [hers, his], "1" if name.endswith(" once") else None)
+        EVERY_WAY[name](it, [hers, his], "1" if name.endswith(" once") else None)
 
     forget_the_owner(monkeypatch, name)
     await check_that_it_is_noticed(running, sql, monkeypatch, name, way)
@@ -167,7 +187,7 @@ def with_his_own(name: str, key: str | None) -> Callable[[Any, int, int], None]:
         if name.startswith("trash."):
             it.delete("bob", his, None, None)
         it.each_sees_their_own_and_nothing_else()
-        (WAYS | FOR_A_KEY | CREATES)[name](it, [his, his], key)
+        EVERY_WAY[name](it, [his, his], key)
 
     return way
 
@@ -181,6 +201,8 @@ async def check_that_it_is_noticed(
 ) -> None:
     if name in NOTHING_IS_KEPT:
         nothing_is_kept(running, monkeypatch)
+    if name in IN_A_GROUP:
+        let_all_go_in_groups(monkeypatch)
     async with no_second_wall(sql):
         with pytest.raises(AssertionError):
             await walk_along(running, way)

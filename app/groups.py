@@ -1,0 +1,160 @@
+"""Changes that come at once travel together: one way to PostgreSQL, one transaction, and one commit for all of them.
+
+While few come, each goes by itself, at once. Where many come, whoever finds one of their kind under way waits until it
+is back, for some milliseconds at most, and goes with all who have come meanwhile. Each is a statement of its own that
+finds what those before it have done; none of them is answered before all are committed. Where one is refused, all are
+taken back, and each goes by itself.
+
+A group locks what belongs to several owners, one after the other. All groups do that in the same order of owners, so
+no two of them wait for each other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from app.lanes import CROWD, Crowded
+from app.statements import Statement
+from app.steps import SteppedPool
+
+FEW = 3  # of a kind, which go side by side; to wait for each other would cost them more than it saves
+MOST = 64  # in a group
+PATIENCE_SECONDS = 0.005  # after which those that are not back keep nobody waiting
+
+# The server itself has taken all of it back, so each may be tried again; and alone it need not come to the same.
+# What breaks off in any other way may have been committed all the same.
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+)
+
+Rows = Sequence[Any]  # each of them a sequence, or an asyncpg.Record
+
+
+class GroupingPool(SteppedPool):
+    """A pool that lets changes travel together."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what asyncpg's takes."""
+        super().__init__(*args, **kwargs)
+        self._kinds: dict[Statement, _Kind] = {}
+
+    async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
+        """Run a change of what is an owner's, and return its rows. Raises what `run` does."""
+        if statement.together is None or not self.prepares:
+            return await super().run(statement.sql, arguments)
+        kind = self._kinds.get(statement)
+        if kind is None:
+            kind = self._kinds[statement] = _Kind(super().run, statement, CROWD * self.get_max_size())
+        return await kind.change(owner, arguments)
+
+    def get_waiting_size(self) -> int:
+        """Return how many wait for a connection, or for others to go with."""
+        return super().get_waiting_size() + sum(len(kind.waiting) for kind in self._kinds.values())
+
+
+class _Member(NamedTuple):
+    """One change, and who waits for what it returns."""
+
+    owner: str
+    arguments: list[Any]
+    rows: "asyncio.Future[Rows]"
+
+    def tell(self, rows: Rows) -> None:
+        if not self.rows.done():
+            self.rows.set_result(rows)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.rows.done():
+            self.rows.set_exception(error)
+            self.rows.exception()  # or asyncio complains, where whoever waits is cancelled in this moment
+
+
+class _Kind:
+    """All changes that are one statement."""
+
+    def __init__(self, run: Callable[..., Awaitable[Any]], statement: Statement, most: int) -> None:
+        """Take the way to the server, the statement, and how many may be in groups at once."""
+        self.waiting: list[_Member] = []
+        self._run = run
+        self._alone, self._together = statement.sql, statement.together
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._under_way = 0  # changes that went alone, and groups
+        self._in_groups = 0  # changes, those that wait included
+        self._last = 0  # how many were in the last group, which says how many come at once
+        self._groups: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
+        self._leaving: asyncio.TimerHandle | None = None
+
+    async def change(self, owner: str, arguments: list[Any]) -> Rows:
+        """Go alone, or wait and go in a group. Raises what `Pool.run` does."""
+        if self._under_way < (1 if self._last > FEW else FEW):
+            self._under_way += 1
+            try:
+                return await self._run(self._alone, arguments)
+            finally:
+                self._is_back()
+        if self._in_groups >= self._most:
+            raise Crowded("too many wait")
+        member = _Member(owner, arguments, self._loop.create_future())
+        self.waiting.append(member)
+        if len(self.waiting) >= MOST:
+            self._leave()
+        elif self._leaving is None:
+            self._leaving = self._loop.call_later(PATIENCE_SECONDS, self._leave)
+        self._in_groups += 1
+        try:
+            return await member.rows
+        finally:
+            self._in_groups -= 1
+
+    def _is_back(self) -> None:
+        self._under_way -= 1
+        if self.waiting:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        group = sorted((each for each in self.waiting if not each.rows.done()), key=_owner)
+        self.waiting = []
+        self._last = len(group)
+        if group:
+            self._under_way += 1
+            task = self._loop.create_task(self._travel(group))
+            self._groups.add(task)
+            task.add_done_callback(self._groups.discard)
+
+    async def _travel(self, group: list[_Member]) -> None:
+        try:
+            await (self._go_together(group) if len(group) > 1 else self._go_alone(group[0]))
+        except REFUSED:
+            await asyncio.gather(*map(self._go_alone, group))
+        except BaseException as error:
+            for each in group:
+                each.fail(error)
+        finally:
+            self._is_back()
+
+    async def _go_together(self, group: list[_Member]) -> None:
+        found: list[list[Sequence[Any]]] = [[] for _ in group]
+        calls = [[*each.arguments, place] for place, each in enumerate(group)]
+        for *row, place in await self._run(self._together, calls, are_many=True):
+            found[place].append(row)
+        for each, rows in zip(group, found, strict=True):
+            each.tell(rows)
+
+    async def _go_alone(self, member: _Member) -> None:
+        try:
+            member.tell(await self._run(self._alone, member.arguments))
+        except BaseException as error:
+            member.fail(error)
+
+
+def _owner(member: _Member) -> str:
+    return member.owner
