@@ -129,10 +129,7 @@ class Database(PostgresEngine):
             raise
 
     async def change(self, statement: Statement, **values: Any) -> Sequence[Any]:
-        """Run one statement that changes what is `owner`'s; it may travel with those of others.
-
-        Raises what `fetch` does.
-        """
+        """Run one statement that changes what is `owner`'s, alone or in a group. Raises what `fetch` does."""
         if not self.ready:
             raise Unavailable
         try:

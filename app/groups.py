@@ -42,15 +42,24 @@ class GroupingPool(SteppedPool):
         """Take what asyncpg's takes."""
         super().__init__(*args, **kwargs)
         self._kinds: dict[Statement, _Kind] = {}
+        self._in_groups = 0  # changes, those that wait included
 
     async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
-        """Run a change of what is an owner's, and return its rows. Raises what `run` does."""
+        """Run a change of what is an owner's, alone or in a group, and return its rows. Raises what `run` does."""
         if statement.together is None or not self.prepares:
             return await super().run(statement.sql, arguments)
         kind = self._kinds.get(statement)
         if kind is None:
-            kind = self._kinds[statement] = _Kind(super().run, statement, CROWD * self.get_max_size())
-        return await kind.change(owner, arguments)
+            kind = self._kinds[statement] = _Kind(super().run, statement)
+        if kind.are_few:
+            return await kind.go_alone(arguments)
+        if self._in_groups >= CROWD * self.get_max_size():
+            raise Crowded("too many wait")
+        self._in_groups += 1
+        try:
+            return await kind.go_with_others(owner, arguments)
+        finally:
+            self._in_groups -= 1
 
     def get_waiting_size(self) -> int:
         """Return how many wait for a connection, or for others to go with."""
@@ -77,40 +86,39 @@ class _Member(NamedTuple):
 class _Kind:
     """All changes that are one statement."""
 
-    def __init__(self, run: Callable[..., Awaitable[Any]], statement: Statement, most: int) -> None:
-        """Take the way to the server, the statement, and how many may be in groups at once."""
+    def __init__(self, run: Callable[..., Awaitable[Any]], statement: Statement) -> None:
+        """Take the way to the server, and the statement."""
         self.waiting: list[_Member] = []
         self._run = run
         self._alone, self._together = statement.sql, statement.together
-        self._most = most
         self._loop = asyncio.get_running_loop()
         self._under_way = 0  # changes that went alone, and groups
-        self._in_groups = 0  # changes, those that wait included
         self._last = 0  # how many were in the last group, which says how many come at once
         self._groups: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
         self._leaving: asyncio.TimerHandle | None = None
 
-    async def change(self, owner: str, arguments: list[Any]) -> Rows:
-        """Go alone, or wait and go in a group. Raises what `Pool.run` does."""
-        if self._under_way < (1 if self._last > FEW else FEW):
-            self._under_way += 1
-            try:
-                return await self._run(self._alone, arguments)
-            finally:
-                self._is_back()
-        if self._in_groups >= self._most:
-            raise Crowded("too many wait")
+    @property
+    def are_few(self) -> bool:
+        """Tell whether who comes now goes alone."""
+        return self._under_way < (1 if self._last > FEW else FEW)
+
+    async def go_alone(self, arguments: list[Any]) -> Rows:
+        """Go at once. Raises what `Pool.run` does."""
+        self._under_way += 1
+        try:
+            return await self._run(self._alone, arguments)
+        finally:
+            self._is_back()
+
+    async def go_with_others(self, owner: str, arguments: list[Any]) -> Rows:
+        """Wait, and go with all who come meanwhile. Raises what `Pool.run` does."""
         member = _Member(owner, arguments, self._loop.create_future())
         self.waiting.append(member)
         if len(self.waiting) >= MOST:
             self._leave()
         elif self._leaving is None:
             self._leaving = self._loop.call_later(PATIENCE_SECONDS, self._leave)
-        self._in_groups += 1
-        try:
-            return await member.rows
-        finally:
-            self._in_groups -= 1
+        return await member.rows
 
     def _is_back(self) -> None:
         self._under_way -= 1
@@ -132,16 +140,16 @@ class _Kind:
 
     async def _travel(self, group: list[_Member]) -> None:
         try:
-            await (self._go_together(group) if len(group) > 1 else self._go_alone(group[0]))
+            await (self._send_together(group) if len(group) > 1 else self._send_alone(group[0]))
         except REFUSED:
-            await asyncio.gather(*map(self._go_alone, group))
+            await asyncio.gather(*map(self._send_alone, group))
         except BaseException as error:
             for each in group:
                 each.fail(error)
         finally:
             self._is_back()
 
-    async def _go_together(self, group: list[_Member]) -> None:
+    async def _send_together(self, group: list[_Member]) -> None:
         found: list[list[Sequence[Any]]] = [[] for _ in group]
         calls = [[*each.arguments, place] for place, each in enumerate(group)]
         for *row, place in await self._run(self._together, calls, are_many=True):
@@ -149,7 +157,7 @@ class _Kind:
         for each, rows in zip(group, found, strict=True):
             each.tell(rows)
 
-    async def _go_alone(self, member: _Member) -> None:
+    async def _send_alone(self, member: _Member) -> None:
         try:
             member.tell(await self._run(self._alone, member.arguments))
         except BaseException as error:

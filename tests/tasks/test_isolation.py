@@ -14,7 +14,6 @@ from hypothesis import settings
 from litestar import Litestar
 
 from app import groups
-from app.database import database
 from app.statements import Statement
 from app.tasks import queries
 from app.tasks.once import ChangeStatement
@@ -96,11 +95,9 @@ def nothing_is_kept(running: Litestar, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def let_all_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """No change goes by itself, be it the only one."""
-    monkeypatch.setattr(database.pool, "_kinds", {})
-    monkeypatch.setattr(groups, "FEW", 0)
-    monkeypatch.setattr(groups._Kind, "_last", property(lambda _: 0, lambda *_: None), raising=False)
+    monkeypatch.setattr(groups._Kind, "are_few", False)
     monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0)
-    monkeypatch.setattr(groups._Kind, "_go_alone", lambda kind, member: kind._go_together([member]))
+    monkeypatch.setattr(groups._Kind, "_send_alone", lambda kind, member: kind._send_together([member]))
 
 
 def test_these_are_all_the_statements_about_what_is_owned() -> None:

@@ -1,0 +1,100 @@
+"""Many people who change their tasks at once, and try to change each other's: over sockets, and over two workers."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from tests.conftest import token
+from tests.live.conftest import Served
+
+PEOPLE = 24
+IN_ONE_TRANSACTION = """
+    SELECT count(DISTINCT user_id) AS owners FROM tasks WHERE user_id LIKE $1 || '%'
+    GROUP BY xmin::text ORDER BY owners DESC LIMIT 1
+"""
+
+
+class Answer(NamedTuple):
+    """What somebody is told."""
+
+    status: int
+    data: Any
+
+
+def message(who: str, method: str, path: str, content: Any = None) -> bytes:
+    body = b"" if content is None else json.dumps(content).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(who)}\r\nConnection: close\r\n"
+    kind = "" if content is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}{kind}\r\n".encode() + body
+
+
+async def at_once(service: Served, sql: asyncpg.Connection, messages: list[bytes]) -> list[Answer]:
+    """Send each on a connection of its own; none of them gets through before all are sent."""
+    streams = [await asyncio.open_connection("127.0.0.1", service.port) for _ in messages]
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE revisions IN SHARE ROW EXCLUSIVE MODE")
+        for (_, writer), each in zip(streams, messages, strict=True):
+            writer.write(each)
+        await asyncio.sleep(0.3)
+    answers: list[Answer] = []
+    for reader, writer in streams:
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        answers.append(Answer(int(head.split()[1]), json.loads(body or b"{}").get("data")))
+        writer.close()
+    return answers
+
+
+async def test_each_is_told_what_became_of_their_own_and_nobody_moves_anothers(
+    serve: Callable[..., Served], sql: asyncpg.Connection
+) -> None:
+    service = await asyncio.to_thread(serve, workers=2)
+    crowd = f"crowd-{secrets.token_hex(4)}-"
+    everybody = [f"{crowd}{number:02}" for number in range(PEOPLE)]
+
+    async def all_ask(*asked: tuple[str, str, list[str], Callable[[str], Any] | None]) -> list[list[Answer]]:
+        """What everybody is told who asks this of the path that is theirs to ask for, and says what is said of them."""
+        messages = [
+            message(who, method, path + more, says and says(who))
+            for method, more, paths, says in asked
+            for who, path in zip(everybody, paths, strict=True)
+        ]
+        answers = await at_once(service, sql, messages)
+        return [answers[start : start + PEOPLE] for start in range(0, len(answers), PEOPLE)]
+
+    tasks = ["/api/tasks"] * PEOPLE
+    for _ in range(2):  # the first finds that nobody knows them yet
+        [made] = await all_ask(("POST", "", tasks, lambda who: {"title": f"of {who}"}))
+        assert [(status, data["user_id"], data["title"]) for status, data in made] == [
+            (201, who, f"of {who}") for who in everybody
+        ]
+    paths = [f"/api/tasks/{data['id']}" for _, data in made]
+
+    together = []
+    for turn in range(1, 6):
+        others = [*paths[turn:], *paths[:turn]]
+        mine, flipped, *refused = await all_ask(
+            ("PUT", "", paths, lambda who: {"title": f"{who} again"}),
+            ("PATCH", "/complete", paths, None),
+            ("PUT", "", others, lambda who: {"title": f"by {who}"}),
+            ("PATCH", "", others, lambda who: {"title": f"by {who}"}),
+            ("PATCH", "/complete", others, None),
+            ("DELETE", "", others, None),
+        )
+        assert [(status, data["user_id"]) for status, data in [*mine, *flipped]] == [
+            (200, who) for who in everybody
+        ] * 2
+        assert [data["title"] for _, data in mine] == [f"{who} again" for who in everybody]
+        assert {data["completed"] for _, data in flipped} == {turn % 2 == 1}
+        assert {each for kind in refused for each in kind} == {(404, None)}
+        together.append((await sql.fetchrow(IN_ONE_TRANSACTION, crowd))["owners"])
+
+    lists, histories = await all_ask(("GET", "", tasks, None), ("GET", "/history", paths, None))
+    told = [[(task["title"], task["completed"]) for task in data] for _, data in lists]
+    assert told == [[(f"{who} again", True), (f"of {who}", False)] for who in everybody]
+    assert {len(data) for _, data in histories} == {11}
+    assert max(together) > 3, "nobody has travelled with anybody"
+    assert not [line for line in service.log() if '"level":"ERROR"' in line]
