@@ -32,6 +32,8 @@ OWNER, KEY, FINGERPRINT, ANSWER = Param("owner"), Param("key"), Param("fingerpri
 FOR_THEM = as_owner(OWNER).querystring
 THAT_KEY = QueryString('{} AND "user_id" = {} AND "key" = {}', FOR_THEM, OWNER, KEY)
 IS_OVER = QueryString(f"\"created_at\" <= now() - interval '{HOURS} hours'")
+# Of whoever waits for a row in a group, so that those who go with them do not have to.
+SOON_GIVES_UP = "(SELECT set_config('lock_timeout', '100ms', true)) IS NOT NULL"
 FOR_OWNER = re.compile(re.escape(AS_OWNER).replace(r"\{\}", r"(\$\d+)"))
 
 # For a change of several statements: the last of its transaction.
@@ -78,7 +80,8 @@ class ChangeStatement(Statement):
         """
         super().__init__(_with(before, change))
         if travels:
-            self.together = f'{self.sql}, ${len(self._arguments) + 1}::int AS "place"'
+            impatient = FOR_OWNER.sub(rf"\g<0> AND {SOON_GIVES_UP}", self.sql)
+            self.together = f'{impatient}, ${len(self._arguments) + 1}::int AS "place"'
         changed = QueryString('"changed" AS ({})', change)
         kept = QueryString(
             """

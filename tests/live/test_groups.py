@@ -18,6 +18,9 @@ IN_ONE_TRANSACTION = """
 """
 
 
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class Answer(NamedTuple):
     """What somebody is told."""
 
@@ -32,20 +35,28 @@ def message(who: str, method: str, path: str, content: Any = None) -> bytes:
     return f"{head}{kind}\r\n".encode() + body
 
 
-async def at_once(service: Served, sql: asyncpg.Connection, messages: list[bytes]) -> list[Answer]:
-    """Send each on a connection of its own; none of them gets through before all are sent."""
+async def send(service: Served, messages: list[bytes]) -> list[Stream]:
+    """Send each on a connection of its own, all in one moment."""
     streams = [await asyncio.open_connection("127.0.0.1", service.port) for _ in messages]
+    for (_, writer), each in zip(streams, messages, strict=True):
+        writer.write(each)
+    return streams
+
+
+async def read(stream: Stream) -> Answer:
+    reader, writer = stream
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return Answer(int(head.split()[1]), json.loads(body or b"{}").get("data"))
+
+
+async def at_once(service: Served, sql: asyncpg.Connection, messages: list[bytes]) -> list[Answer]:
+    """What each is told; none of them gets through before all are sent."""
     async with sql.transaction():
         await sql.execute("LOCK TABLE revisions IN SHARE ROW EXCLUSIVE MODE")
-        for (_, writer), each in zip(streams, messages, strict=True):
-            writer.write(each)
+        streams = await send(service, messages)
         await asyncio.sleep(0.3)
-    answers: list[Answer] = []
-    for reader, writer in streams:
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        answers.append(Answer(int(head.split()[1]), json.loads(body or b"{}").get("data")))
-        writer.close()
-    return answers
+    return [await read(each) for each in streams]
 
 
 async def test_each_is_told_what_became_of_their_own_and_nobody_moves_anothers(
@@ -98,3 +109,23 @@ async def test_each_is_told_what_became_of_their_own_and_nobody_moves_anothers(
     assert {len(data) for _, data in histories} == {11}
     assert max(together) > 3, "nobody has travelled with anybody"
     assert not [line for line in service.log() if '"level":"ERROR"' in line]
+
+
+async def test_those_whose_rows_nobody_holds_do_not_wait_for_one_whose_row_somebody_holds(
+    serve: Callable[..., Served], sql: asyncpg.Connection
+) -> None:
+    service = await asyncio.to_thread(serve)
+    crowd = f"held-{secrets.token_hex(4)}-"
+    everybody = [f"{crowd}{number:02}" for number in range(PEOPLE)]
+    messages = [message(who, "POST", "/api/tasks", {"title": f"of {who}"}) for who in everybody]
+    for _ in range(2):
+        assert {each.status for each in await at_once(service, sql, messages)} == {201}
+
+    streams: dict[bool, list[Stream]] = {True: [], False: []}
+    async with sql.transaction():
+        await sql.execute("SELECT FROM revisions WHERE user_id = $1 FOR UPDATE", everybody[0])
+        for place, stream in enumerate(await send(service, messages * 4)):
+            streams[place % PEOPLE == 0].append(stream)
+        async with asyncio.timeout(4):
+            assert {(await read(each)).status for each in streams[False]} == {201}
+    assert [(await read(each)).status for each in streams[True]] == [201] * 4
