@@ -34,7 +34,8 @@ class Lane:
     async def fetch_many(self, sql: str, calls: list[list[Any]]) -> list[asyncpg.Record]:
         """Run a statement with each of many lists of arguments, all in one transaction, and return all rows in order.
 
-        Raises what asyncpg does, and has taken all of it back then.
+        Raises what asyncpg does. More than 128 KiB of arguments would be sent in several pieces, for the rest of which
+        it waits without a limit.
         """
         prepared = self.prepared.get(sql) or await self._prepare(sql)
         return await self.connection._protocol.bind_execute_many(prepared._state, calls, "", NO_TIMEOUT, True)

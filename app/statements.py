@@ -51,8 +51,8 @@ class Statement:
 def as_owner(owner: Param) -> WhereRaw:
     """Return the condition that tells PostgreSQL for whom a statement is: it shows no other owner's rows to it.
 
-    The statement says so itself, so it costs no round trip, and is forgotten when it ends. No column is in the
-    condition, and no volatile function outside the sub-select: so PostgreSQL asks it once, before it looks at any
+    The statement says so itself, so it costs no round trip, and is forgotten when its transaction ends. No column is in
+    the condition, and no volatile function outside the sub-select: so PostgreSQL asks it once, before it looks at any
     row, whatever way it takes to the rows (docs/isolation.md).
     """
     return WhereRaw(AS_OWNER, owner)

@@ -193,5 +193,7 @@ async def revert_task(
         current = await get_task(owner, task_id)
         if not await database.fetch(THAT_STATE, owner=owner.id, task_id=task_id, then=version):
             raise Invalid("version", "The task has no such version")
+        if condition.versions is None:
+            raise TaskNotFound  # it was in the trash, and has come back since
         raise failed(current)
     return Task(*rows[0])

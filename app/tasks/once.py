@@ -33,7 +33,7 @@ FOR_THEM = as_owner(OWNER).querystring
 THAT_KEY = QueryString('{} AND "user_id" = {} AND "key" = {}', FOR_THEM, OWNER, KEY)
 IS_OVER = QueryString(f"\"created_at\" <= now() - interval '{HOURS} hours'")
 # Of whoever waits for a row in a group, so that those who go with them do not have to.
-SOON_GIVES_UP = "(SELECT set_config('lock_timeout', '100ms', true)) IS NOT NULL"
+SOON_GIVES_UP = "(SELECT set_config('lock_timeout', '50ms', true)) IS NOT NULL"
 FOR_OWNER = re.compile(re.escape(AS_OWNER).replace(r"\{\}", r"(\$\d+)"))
 
 # For a change of several statements: the last of its transaction.

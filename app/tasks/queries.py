@@ -1,7 +1,8 @@
 """Every question we ask of the task table. All of them are asked for an owner.
 
-Each is one statement, so one round trip and no transaction to keep. What is not the owner's is not found: the
-statement asks for the owner's rows alone, and were that forgotten, PostgreSQL would show it no others.
+Each is one statement, so there is no transaction to keep; changes that come at once share one (`app/groups.py`). What
+is not the owner's is not found: the statement asks for the owner's rows alone, and were that forgotten, PostgreSQL
+would show it no others.
 
 A change raises its owner's revision and keeps the row of it until it is committed: so the changes of one owner become
 visible in the order of their numbers, and the number is the task's version.
@@ -40,7 +41,7 @@ UNLESS_CHANGED = WhereRaw(
 )
 REVISION = QueryString('(SELECT "revision" FROM "raised")')
 # Not when the statement began, which may have waited: who asks for what is later than what they have must find it.
-RAISED_AT = QueryString('coalesce((SELECT "at" FROM "raised"), now())')
+RAISED_AT = QueryString('coalesce((SELECT "at" FROM "raised"), statement_timestamp())')
 # Also where there is nothing to change, which a change finds out behind it: to look twice costs more than a number.
 RAISED = QueryString(
     """

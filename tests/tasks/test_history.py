@@ -1,13 +1,16 @@
 """Every change of a task is remembered, and every state of it can be brought back."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
+from app.database import database
 from tests.conftest import token
 from tests.tasks.test_controller import NO_TASK, created, refused
+from tests.test_groups import WAITING
 
 BY_ADA = {"kind": "jwt", "id": None}
 
@@ -237,6 +240,22 @@ class TestRevert:
         assert (answer.status_code, answer.json()["data"]["title"]) == (200, "x")  # a content, not where it was
         answer = await ada.post(f"{path}/revert", json={"version": task["version"]})
         assert (answer.status_code, answer.json()["data"]["title"]) == (200, "Buy milk")
+
+    async def test_a_task_that_comes_back_from_the_trash_behind_it_was_not_found(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        task = await created(ada)
+        await ada.delete(f"/api/tasks/{task['id']}")
+        async with sql.transaction():
+            await sql.execute("SELECT FROM revisions WHERE user_id = 'ada' FOR UPDATE")
+            version = {"version": task["version"]}
+            reverting = asyncio.create_task(ada.post(f"/api/tasks/{task['id']}/revert", json=version))
+            async with asyncio.timeout(3):
+                while not (await database.pool.run(WAITING, []))[0][0]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await sql.execute("UPDATE tasks SET deleted_at = NULL")
+        answer = await reverting
+        assert (answer.status_code, answer.json()) == (404, NO_TASK)
 
     async def test_a_version_that_never_was_is_refused_and_nothing_happens(self, ada: httpx.AsyncClient) -> None:
         task, other = await created(ada), await created(ada)

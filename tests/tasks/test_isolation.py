@@ -94,7 +94,8 @@ def nothing_is_kept(running: Litestar, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def let_all_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No change goes by itself, be it the only one."""
+    """No change goes by itself, be it the only one, or refused."""
+    monkeypatch.setattr(groups, "_has_taken_back", lambda _: False)
     monkeypatch.setattr(groups._Kind, "are_few", False)
     monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0)
     monkeypatch.setattr(groups._Kind, "_send_alone", lambda kind, member: kind._send_together([member]))

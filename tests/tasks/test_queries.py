@@ -19,7 +19,7 @@ STATEMENTS = {name: each for name, each in declared().items() if not name.starts
 MENTION = re.compile(rf'\b(INTO|FROM|UPDATE)\s+"({"|".join(OWNED)})"')
 WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d+), true\)\) IS NOT NULL"
 UNLESS_DONE = r' AND NOT EXISTS \(SELECT 1 FROM "idempotency_keys" WHERE [^)]*\)\) IS NOT NULL [^)]*\) - [^)]*\)'
-IN_A_GROUP = r" AND \(SELECT set_config\('lock_timeout', '100ms', true\)\) IS NOT NULL"
+IN_A_GROUP = r" AND \(SELECT set_config\('lock_timeout', '50ms', true\)\) IS NOT NULL"
 FOUND = r'"tasks"\."id" = "found"\."task_id" AND '
 OWNERS_ROWS = re.compile(
     rf'WHERE (?:{FOUND})?\(*{WALL}(?:{UNLESS_DONE}|{IN_A_GROUP})? AND (?:"\w+"\.)?"user_id" = \$(\d+)'
