@@ -53,9 +53,12 @@ class GroupingPool(SteppedPool):
             raise Crowded("too many wait")
         self._in_groups += 1
         try:
-            return await kind.go_with_others(_Member(owner, arguments, size, self._loop.create_future()))
+            return await kind.go_with_others(self._member(owner, arguments, size))
         finally:
             self._in_groups -= 1
+
+    def _member(self, owner: str, arguments: list[Any], size: int) -> "_Member":
+        return _Member(owner, arguments, size, self._loop.time() + self.patience, self._loop.create_future())
 
     def get_waiting_size(self) -> int:
         """Return how many wait for a connection, or for others to go with."""
@@ -68,6 +71,7 @@ class _Member(NamedTuple):
     owner: str
     arguments: list[Any]
     size: int  # in bytes, at most
+    until: float  # of the event loop's time: then it is too late
     rows: "asyncio.Future[Rows]"
 
     def tell(self, rows: Rows) -> None:
@@ -161,7 +165,7 @@ class _Kind:
 
     async def _send_alone(self, member: _Member) -> None:
         try:
-            member.tell(await self._run(self._alone, member.arguments))
+            member.tell(await self._run(self._alone, member.arguments, until=member.until))
         except Exception as error:
             member.fail(error)
 

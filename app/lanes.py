@@ -42,15 +42,20 @@ class Pool(asyncpg.Pool):
         self._trimming: asyncio.TimerHandle | None = None
         self._ends = False
 
-    async def run(self, sql: str, arguments: list[Any], *, are_many: bool = False) -> list[asyncpg.Record]:
+    async def run(
+        self, sql: str, arguments: list[Any], *, are_many: bool = False, until: float = math.inf
+    ) -> list[asyncpg.Record]:
         """Run one statement and return its rows. Raises what asyncpg does, Crowded, and TimeoutError.
 
-        Many are lists of arguments: it is run with each of them, in one transaction.
+        Many are lists of arguments: it is run with each of them, in one transaction. `until` is the time of the event
+        loop at which whoever waits for it has no time left, where that is sooner than `patience` from now.
         """
         lane = self._idle.pop() if self._idle else await self._lane()
         if lane.connection.is_closed():
             self._retire(lane)
             lane = await self._lane()
+        if until < lane.deadline:
+            lane.deadline = until
         self._watch(lane)
         try:
             rows = await self._fetch(lane, sql, arguments, are_many)

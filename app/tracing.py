@@ -89,11 +89,11 @@ def served(method: str, route: str | None, status: int, _seconds: float) -> None
 class TracedPool(GroupingPool):
     """A span around each statement, with its text; its values are never in it."""
 
-    async def run(self, sql: str, arguments: list[Any], *, are_many: bool = False) -> list[asyncpg.Record]:
+    async def run(self, sql: str, arguments: list[Any], **how: Any) -> list[asyncpg.Record]:
         """Run one statement, as `GroupingPool` does."""
         about = {"db.system.name": "postgresql", "db.query.text": sql}
         with tracer.start_as_current_span(sql.split(None, 1)[0], None, SpanKind.CLIENT, about, **UNSAID) as span:
-            return await _observed(span, super().run(sql, arguments, are_many=are_many))
+            return await _observed(span, super().run(sql, arguments, **how))
 
     async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
         """Run a change, as `GroupingPool` does: from when it is asked for, by itself or with others."""
