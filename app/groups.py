@@ -78,7 +78,7 @@ class _Member(NamedTuple):
         if not self.rows.done():
             self.rows.set_result(rows)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         if not self.rows.done():
             self.rows.set_exception(error)
             self.rows.exception()  # or asyncio complains, where whoever waits is cancelled in this moment
@@ -145,13 +145,11 @@ class _Kind:
     async def _travel(self, group: list[_Member]) -> None:
         try:
             await (self._send_together(group) if len(group) > 1 else self._send_alone(group[0]))
-        except BaseException as error:
+        except Exception as error:
             if _has_taken_back(error):
                 await asyncio.gather(*(self._send_alone(each) for each in group if not each.rows.done()))
             for each in group:
                 each.fail(error)
-            if not isinstance(error, Exception):
-                raise
         finally:
             self._come_back()
 
@@ -170,7 +168,7 @@ class _Kind:
             member.fail(error)
 
 
-def _has_taken_back(error: BaseException) -> bool:
+def _has_taken_back(error: Exception) -> bool:
     """Tell whether the server has taken all of it back, and goes on: alone, each of them need not come to the same.
 
     What breaks off in any other way may have been committed all the same. A cancelled wait for a replica is no error to
