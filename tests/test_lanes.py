@@ -159,7 +159,7 @@ async def test_who_has_waited_for_a_lane_has_less_time_on_it(database_url: str, 
 
 
 async def test_with_a_lane_that_falls_silent_those_are_given_up_that_were_not_heard_of_since(database_url: str) -> None:
-    async with wire_to(database_url) as wire, opened(wire.url, pool_max=3, database_timeout=0.3) as it:
+    async with wire_to(database_url) as wire, opened(wire.url, pool_max=3, database_timeout=1) as it:
         await asyncio.gather(*(it.run("SELECT pg_sleep(0.05)", []) for _ in range(2)))
         wire.cut()
         with pytest.raises(TimeoutError):
@@ -168,7 +168,7 @@ async def test_with_a_lane_that_falls_silent_those_are_given_up_that_were_not_he
         began = asyncio.get_running_loop().time()
         answers = await asyncio.gather(*(it.run("SELECT 1", []) for _ in range(2)))
         assert [rows[0][0] for rows in answers] == [1, 1]
-        assert asyncio.get_running_loop().time() - began < 0.25
+        assert asyncio.get_running_loop().time() - began < 0.9
 
 
 async def test_whoever_comes_when_too_many_wait_is_told_at_once(database_url: str) -> None:
