@@ -50,10 +50,10 @@ class Pool(asyncpg.Pool):
         Many are lists of arguments: it is run with each of them, in one transaction. `until` is the time of the event
         loop at which whoever waits for it has no time left, where that is sooner than `patience` from now.
         """
-        lane = self._idle.pop() if self._idle else await self._lane()
+        lane = self._idle.pop() if self._idle else await self._lane(until - self._loop.time())
         if lane.connection.is_closed():
             self._retire(lane)
-            lane = await self._lane()
+            lane = await self._lane(until - self._loop.time())
         if until < lane.deadline:
             lane.deadline = until
         self._watch(lane)
@@ -119,7 +119,7 @@ class Pool(asyncpg.Pool):
 
     async def _lane(self, seconds: float | None = None) -> Lane:
         """Return a lane: a free one, a new one, or the next that somebody gives back. Raises TimeoutError."""
-        deadline = self._loop.time() + (seconds or self.patience)
+        deadline = self._loop.time() + min(seconds or self.patience, self.patience)
         while True:
             while self._idle:
                 lane = self._idle.pop()
