@@ -16,7 +16,7 @@ from piccolo.querystring import QueryString
 from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import Unavailable
+from app.failures import Failure, Unavailable
 from app.statements import AS_OWNER, Param, Statement, as_owner
 from app.tasks.failures import KeyReused
 from app.tasks.keys import Key
@@ -135,16 +135,24 @@ async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]]
     """Do what takes several statements, or return what came of it when it was done.
 
     It is one transaction, and the last of its statements is KEEP with what comes of it, as JSON. Raises KeyReused,
-    Unavailable where the key is never to be had, and what `work` does.
+    Unavailable where the key is never to be had, and what `work` does where no copy of the request was done.
     """
+    found = await _find(key, owner)
     for _ in range(ATTEMPTS):
-        found = await _find(key, owner)
         if found and not found["is_over"]:
             return msgspec.json.decode(_answer(found, key), type=kind)
+        refusal: Failure | None = None
         try:
             return await work()
         except asyncpg.UniqueViolationError as error:
             _check_that_it_was_the_key(error)
+        except Failure as failure:
+            refusal = failure
+        # A copy that began before the first was committed is refused for what the first has changed. By now it can see
+        # the first one's key: whatever a change was refused for, the key is committed with it.
+        found = await _find(key, owner)
+        if refusal is not None and not found:
+            raise refusal
     raise Unavailable
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import token
+from tests.faults.copies import REQUESTS, wrong_rounds
 from tests.faults.probes import until
 from tests.faults.wire import wire_to
 from tests.live.conftest import Served
@@ -56,6 +57,13 @@ async def test_of_fifty_at_once_over_two_workers_one_is_done_and_all_are_answere
             assert sum("idempotent-replayed" in answer.headers for answer in answers) == 49
             assert (await titles(sql, who))[number:] == [f"once {number}"]
     assert not [line for line in service.log() if '"level":"ERROR"' in line]
+
+
+async def test_copies_of_every_kind_of_change_are_one_request(serve: Serve) -> None:
+    service = await asyncio.to_thread(serve, workers=2)
+    never = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=service.url, limits=never, timeout=30) as client:
+        assert await wrong_rounds(client, 2 * len(REQUESTS)) == []
 
 
 async def test_behind_a_pgbouncer_it_is_the_same(

@@ -373,6 +373,22 @@ class TestRequest:
         assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
         assert (await ada.put(path, json={"title": "new"}, headers=mine)).status_code == 200
 
+    async def test_a_copy_of_a_batch_that_waited_for_the_first_is_answered_as_the_first(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        task = await created(ada)
+        deletes = Ask("POST", "/api/tasks/batch", {"operations": [{"op": "delete", "id": task["id"]}]}, None)
+        async with sql.transaction():
+            await sql.execute("SELECT FROM revisions FOR UPDATE")
+            asked = [asyncio.create_task(ask(ada, deletes, 0)) for _ in range(4)]
+            await asyncio.sleep(0.2)
+
+        answers = [await each for each in asked]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert len({answer.content for answer in answers}) == 1
+        assert sorted(answer.headers.get("idempotent-replayed", "") for answer in answers) == ["", *["true"] * 3]
+        assert (await ask(ada, deletes, 0, key="another")).status_code == 404
+
     async def test_a_user_nobody_has_seen_before_makes_one_task_of_many_at_once(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
