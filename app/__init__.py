@@ -31,12 +31,13 @@ In the same room `tasks/trash` has what was deleted, and `tasks/history` tells w
 For people without an auth server there is another room beside tasks/:
 
     accounts/controller        sign up, log in, refresh, log out, leave
-    accounts/access            look at one's logins and personal access tokens, and end them
-    accounts/proof             is it really them? (accounts/passwords, accounts/limits)
+    accounts/access            look at one's logins and personal access tokens, and end them (accounts/paging: in pages)
+    accounts/proof             is it really them? (accounts/passwords, accounts/limits, accounts/device_tokens)
     accounts/logins, accounts/personal_tokens, accounts/queries    what the database is asked
     accounts/structs, accounts/emails, accounts/failures           what came in, validated; what goes out
 
-`owners` adds the row of a user whom only a token has named so far. `texts` says what may be typed in.
+`owners` adds the row of a user whom only a token has named so far. `texts` says what may be typed in, and `query` what
+may be asked in a query string.
 
 Around them: `main` puts the parts together, and `server` starts them, as several `workers` if asked to; `leaving` knows
 when they stop. `settings` reads the environment, with `variables` for the single value and `issuers` for those whose

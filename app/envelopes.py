@@ -23,6 +23,14 @@ class Data(msgspec.Struct, Generic[T], frozen=True):
     data: T
 
 
+class NextPage(msgspec.Struct, frozen=True):
+    """Where a list goes on."""
+
+    next: Annotated[
+        str | None, msgspec.Meta(description="The `cursor` of the next page; null where this is the last one.")
+    ]
+
+
 class FieldError(msgspec.Struct, frozen=True):
     """What is wrong with one field of a request."""
 

@@ -1,7 +1,7 @@
 """Users whom only a token has named so far: their row is added with the first thing that they own."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 from piccolo.querystring import QueryString
@@ -11,6 +11,7 @@ from app.database import database
 from app.failures import InvalidToken
 from app.statements import Param, Statement
 
+T = TypeVar("T")
 ATTEMPTS = 4
 
 OWNER, NAME, EMAIL = Param("owner"), Param("name"), Param("email")
@@ -38,16 +39,21 @@ ADD_OWNER = Statement(
 
 
 async def store(statement: Statement, owner: User, **values: Any) -> Sequence[Any]:
-    """Run a statement that stores something of `owner`, and return its rows.
+    """Run a statement that stores something of `owner`, and return its rows. Raises what `provisioned` does."""
+    return await provisioned(owner, lambda: database.change(statement, owner=owner.id, **values))
 
-    An owner whom the database has not seen is added when the statement fails for that, so that nobody else's
+
+async def provisioned(owner: User, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what comes of storing something of `owner`.
+
+    An owner whom the database has not seen is added when the attempt fails for that, so that nobody else's
     write pays for the question. Raises InvalidToken for an owner who may not be added.
     """
     attempts_left = ATTEMPTS
     while True:
         attempts_left -= 1
         try:
-            return await database.change(statement, owner=owner.id, **values)
+            return await attempt()
         except asyncpg.ForeignKeyViolationError:
             if not owner.may_be_new:
                 raise InvalidToken from None

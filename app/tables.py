@@ -101,6 +101,7 @@ class Credential(Table, tablename="credentials", db=database):
     user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
     password_hash = Text(null=False, default=None, secret=True)
     updated_at = Timestamptz(null=False)
+    password_version = Integer(null=False, default=0, help_text="How often the password was changed.")
 
 
 class LoginSession(Table, tablename="login_sessions", db=database):
@@ -115,6 +116,8 @@ class LoginSession(Table, tablename="login_sessions", db=database):
     created_at = Timestamptz(null=False)
     last_used_at = Timestamptz(null=False)
     expires_at = Timestamptz(null=False, default=None, index=True)
+    previous_hash = Bytea(null=True, default=None, secret=True, help_text="What was the own of the one before it.")
+    rotated_at = Timestamptz(null=True, default=None, help_text="When that one was spent.")
 
 
 class PersonalAccessToken(Table, tablename="personal_access_tokens", db=database):
@@ -133,9 +136,13 @@ class PersonalAccessToken(Table, tablename="personal_access_tokens", db=database
 
 
 class RateLimit(Table, tablename="rate_limits", db=database):
-    """Failed logins of an email address, or from an address on the network, and until when they lock it."""
+    """Failed attempts to prove an identity, by what they are counted by, and until when they lock it.
 
-    email = Text(primary_key=True, default=None, help_text="Or `ip:` and an address, which is no email.")
+    That is an email address, or a prefix and a name, which is no email: `ip:` and a network, `user:` and the id of
+    somebody who is logged in, `device:` and the hash of a device token.
+    """
+
+    email = Text(primary_key=True, default=None, help_text="Or `ip:`, `user:` or `device:` and a name.")
     failed_attempts = Integer(null=False, default=0)
     last_attempt = Timestamptz(null=False, index=True)
     locked_until = Timestamptz(null=True, default=None)

@@ -4,9 +4,9 @@ from typing import Any
 
 from app import failures as known
 from app.failures import Failure
+from app.query import MAX_LIMIT, InvalidCursor
 from app.tasks.failures import (
     InOperation,
-    InvalidCursor,
     KeyReused,
     PreconditionFailed,
     PreconditionRequired,
@@ -61,7 +61,12 @@ FAILURES: tuple[Failure, ...] = (
     known.Unavailable(),
 )
 # Those that share their status with another, which the handlers that raise them name by class.
-OTHERS: tuple[Failure, ...] = (known.InvalidCredentials(), InvalidCursor(), KeyReused())
+OTHERS: tuple[Failure, ...] = (
+    known.InvalidCredentials(),
+    InvalidCursor(),
+    known.LimitReached("There are 50 personal access tokens, and there can be no more. Delete one first."),
+    KeyReused(),
+)
 CODES = {failure.status: failure.code for failure in FAILURES}  # of several, the last names the response
 ALWAYS = (408, 431, 500)  # they can happen to any request
 LIMITED = ("ratelimit-policy", "ratelimit")
@@ -147,9 +152,21 @@ IF_NONE_MATCH = {
     "13.1.2).",
     "schema": TAGS,
 }
+PAGES: dict[str, Any] = {
+    "limit": {
+        "description": "How many items a page has at most. Without a parameter, all of them are told.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [20]},
+    },
+    "cursor": {
+        "description": "Where the page begins: `page.next` of the one before. It keeps its page's `limit`.",
+        "schema": {"type": "string", "format": "cursor"},
+    },
+}
 # What a handler reads out of the query by itself.
 QUERIES: dict[str, dict[str, Any]] = {
     "listTasks": DOCUMENTED,
+    "listSessions": PAGES,
+    "listTokens": PAGES,
     "getTaskHistory": {
         "limit": {
             "description": "How many changes at most.",

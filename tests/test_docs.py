@@ -37,6 +37,7 @@ TOURED_ELSEWHERE = {
     "patchTask",
     "batchTasks",
 }
+IN_PAGES = {"listTasks", "listSessions", "listTokens"}
 TASKS = "/api/tasks"
 TASK, FLIP = f"{TASKS}/{{task_id}}", f"{TASKS}/{{task_id}}/complete"
 
@@ -196,7 +197,7 @@ class TestDocument:
             schema = response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
             if schema.endswith(("/TaskData", "/TaskListData")):
                 telling = telling | {"ETag", "Cache-Control"}
-            if name == "listTasks" and status == "200":
+            if name in IN_PAGES and status == "200":
                 telling = telling | {"Link"}
             if name in limited and status not in ("408", "431", "500", "503"):
                 telling = telling | set(LIMITED)
@@ -257,7 +258,8 @@ class TestDocument:
             if status >= "400":
                 examples = response["content"]["application/json"]["examples"].values()
                 codes[name] = codes.get(name, set()) | {each["value"]["error"]["code"] for each in examples}
-        assert {name for name in codes if "INVALID_CURSOR" in codes[name]} == {"listTasks"}
+        assert {name for name in codes if "INVALID_CURSOR" in codes[name]} == IN_PAGES
+        assert {name for name in codes if "LIMIT_REACHED" in codes[name]} == {"createToken"}
         for path, method, operation in operations(document):
             takes_a_key = path.startswith(("/api/tasks", "/api/trash")) and method != "get"
             assert ("IDEMPOTENCY_KEY_REUSED" in codes[operation["operationId"]]) == takes_a_key
@@ -494,6 +496,12 @@ class TestTruth:
         other = await go("post", f"{auth}/login", json=login)
         [session] = [each for each in await go("get", f"{auth}/sessions", mine) if not each["current"]]
         await go("delete", f"{auth}/sessions/{{session_id}}", mine, session_id=session["id"])
+        for listed in ("sessions", "tokens"):
+            await go("get", f"{auth}/{listed}", mine, params={"limit": "1"})
+            await go("get", f"{auth}/{listed}", mine, params={"cursor": "none"})
+        for _ in range(51):
+            await go("post", f"{auth}/tokens", mine, json=expected)
+        await go("get", f"{auth}/tokens", mine, params={"limit": "1"})
         await go("post", f"{auth}/logout", mine)
         other = await go("post", f"{auth}/login", json=login)
         await go("post", f"{auth}/logout-all", other["token"])

@@ -12,7 +12,7 @@ import litestar.exceptions as theirs
 import pytest
 from litestar import Litestar, get
 
-from app import failures
+from app import failures, query
 from app.accounts import failures as accounts
 from app.errors import render, respond, understand
 from app.failures import Failure
@@ -146,7 +146,13 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (
-        tasks.InvalidCursor(),
+        failures.LimitReached("There are 50 of them, and 50 at most."),
+        409,
+        {"error": {"code": "LIMIT_REACHED", "message": "There are 50 of them, and 50 at most."}},
+        {},
+    ),
+    (
+        query.InvalidCursor(),
         422,
         {
             "error": {

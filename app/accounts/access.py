@@ -3,15 +3,14 @@
 import re
 from typing import Any, ClassVar
 
-from litestar import Controller
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
-from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
-from app.accounts import logins, personal_tokens
-from app.accounts.controller import MAX_BODY_BYTES
+from app.accounts import logins, paging, personal_tokens
+from app.accounts.controller import AccountRoutes
 from app.accounts.failures import SessionNotFound, TokenNotFound
 from app.accounts.structs import (
     NewPersonalTokenData,
@@ -19,10 +18,12 @@ from app.accounts.structs import (
     PersonalTokenRequest,
     SessionListData,
 )
-from app.auth.middleware import CurrentUser, current_user
+from app.auth.middleware import CurrentUser
 from app.bodies import check_body, check_body_headers
-from app.handlers import delete, get, post
+from app.failures import LimitReached
+from app.handlers import Reply, delete, get, post
 from app.openapi import failures
+from app.query import InvalidCursor
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -39,25 +40,22 @@ async def check_token_id(connection: ASGIConnection[Any, Any, Any, Any], _: Base
         raise TokenNotFound
 
 
-class AccessController(Controller):
+class AccessController(AccountRoutes):
     """The caller's logins and personal access tokens."""
 
-    path = "/api/auth"
-    tags: ClassVar = ["Accounts"]
-    dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
-    request_max_body_size = MAX_BODY_BYTES
 
     @get(
         "/sessions",
         guards=[check_body],
         operation_id="listSessions",
         summary="Where am I logged in?",
-        responses=failures(401, 413, 415, 429, 503),
+        responses=failures(401, 403, 413, 415, InvalidCursor, 429, 503),
     )
-    async def sessions(self, user: CurrentUser) -> SessionListData:
-        """The last used first."""
-        return SessionListData(await logins.list_all(user))
+    async def sessions(self, request: Request[Any, Any, Any], user: CurrentUser) -> Reply[SessionListData]:
+        """The last used first: all of them, at most 100; or with a parameter, page by page."""
+        window = paging.read(request.scope["query_string"])
+        return paging.reply(SessionListData, window, await logins.listed(user, window), "/api/auth/sessions")
 
     @delete(
         "/sessions/{session_id:str}",
@@ -76,10 +74,13 @@ class AccessController(Controller):
         guards=[check_body_headers],
         operation_id="createToken",
         summary="Make a personal access token",
-        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, LimitReached, 413, 415, 422, 429, 503),
     )
     async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
-        """For a script. It is a bearer token wherever a JWT is, and is shown this once."""
+        """For a script. It is a bearer token for tasks, and is shown this once.
+
+        There are 50 at most, expired ones aside.
+        """
         return NewPersonalTokenData(await personal_tokens.create(user, data))
 
     @get(
@@ -87,11 +88,14 @@ class AccessController(Controller):
         guards=[check_body],
         operation_id="listTokens",
         summary="List my personal access tokens",
-        responses=failures(401, 413, 415, 429, 503),
+        responses=failures(401, 403, 413, 415, InvalidCursor, 429, 503),
     )
-    async def list_tokens(self, user: CurrentUser) -> PersonalTokenListData:
-        """The newest first. The tokens themselves are kept nowhere."""
-        return PersonalTokenListData(await personal_tokens.list_all(user))
+    async def list_tokens(self, request: Request[Any, Any, Any], user: CurrentUser) -> Reply[PersonalTokenListData]:
+        """The newest first: all of them, at most 50; or with a parameter, page by page. None has the token itself."""
+        window = paging.read(request.scope["query_string"])
+        return paging.reply(
+            PersonalTokenListData, window, await personal_tokens.listed(user, window), "/api/auth/tokens"
+        )
 
     @delete(
         "/tokens/{token_id:str}",

@@ -4,8 +4,10 @@ import secrets
 from typing import Any, ClassVar
 
 from litestar import Controller, Request
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody
 
 from app.accounts import logins, passwords, proof, queries
@@ -31,6 +33,7 @@ from app.openapi import failures
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_AGENT = 300  # characters
+NOT_FOR_SCRIPTS = "A personal access token manages no tokens, logins, passwords or accounts: log in for that."
 
 
 def device_of(request: Request[Any, Any, Any]) -> Device:
@@ -39,13 +42,28 @@ def device_of(request: Request[Any, Any, Any]) -> Device:
     return Device(request.client.host if request.client else None, agent or None)
 
 
-class AccountController(Controller):
-    """Accounts of our own."""
+async def check_kind_of_token(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: a personal access token manages nothing of its account, so a leaked one cannot make others of its kind.
+
+    A handler that has nothing to manage says `for_personal_tokens=True`. Raises Forbidden.
+    """
+    user = connection.scope.get("user")
+    if user is not None and user.is_personal_token and not handler.opt.get("for_personal_tokens"):
+        raise Forbidden(NOT_FOR_SCRIPTS)
+
+
+class AccountRoutes(Controller):
+    """What all routes of accounts have in common; a new one refuses personal access tokens until it says otherwise."""
 
     path = "/api/auth"
     tags: ClassVar = ["Accounts"]
+    guards: ClassVar = [check_kind_of_token]
     dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
     request_max_body_size = MAX_BODY_BYTES
+
+
+class AccountController(AccountRoutes):
+    """Accounts of our own."""
 
     @post(
         "/signup",
@@ -69,8 +87,11 @@ class AccountController(Controller):
         responses=failures(400, 413, 415, 422, 429, 503, InvalidCredentials),
     )
     async def log_in(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Credentials]) -> LoginData:
-        """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not."""
-        account = await proof.by_email(data.email, data.password, device_of(request).address)
+        """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not.
+
+        A login with a valid device token is counted by that token instead: what others guess does not lock it.
+        """
+        account = await proof.by_email(data, device_of(request).address, state.settings.jwt_secrets)
         return await _log_in(account, request, state)
 
     @post(
@@ -82,9 +103,12 @@ class AccountController(Controller):
         responses=failures(400, 401, 413, 415, 422, 429, 503),
     )
     async def refresh(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Refresh]) -> LoginData:
-        """Spends the refresh token. One that was spent before is somebody's copy: the login ends for both."""
+        """Spends the refresh token. Sent again within 30 seconds, it gets the same next one.
+
+        Later, or once that one was spent too, it is somebody's copy: the login ends for both.
+        """
         try:
-            return LoginData(await logins.rotate(data.refresh_token, device_of(request), state.settings.jwt_secrets[0]))
+            return LoginData(await logins.rotate(data.refresh_token, device_of(request), state.settings.jwt_secrets))
         except InvalidRefreshToken:
             if ended := await logins.end_family(data.refresh_token):
                 state.authenticator.forget(ended, ended.session)
@@ -122,6 +146,7 @@ class AccountController(Controller):
 
     @get(
         "/me",
+        for_personal_tokens=True,
         guards=[check_body],
         operation_id="getMe",
         summary="Who am I?",
@@ -157,13 +182,15 @@ class AccountController(Controller):
         security=[{"bearer": []}],
         responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
-    async def change_password(
-        self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[PasswordChange]
-    ) -> None:
-        """Ends every login but this one. A wrong password counts as a failed login."""
-        account = await proof.again(user, data.current_password, device_of(request).address)
+    async def change_password(self, user: CurrentUser, state: State, data: JSONBody[PasswordChange]) -> None:
+        """Ends every login but this one, and every device token; with `revoke_tokens`, the personal access tokens too.
+
+        Five wrong passwords within 15 minutes lock this for 15. They are counted apart from failed logins.
+        """
+        account = await proof.again(user, data.current_password)
         new = await passwords.hashed(data.new_password)
-        if not await queries.change_password(user, f"{account.password_hash}", new):
+        old = f"{account.password_hash}"
+        if not await queries.change_password(user, old, new, revoke_tokens=data.revoke_tokens):
             raise InvalidCredentials  # somebody else has changed it meanwhile
         state.authenticator.forget(user)
 
@@ -175,14 +202,12 @@ class AccountController(Controller):
         security=[{"bearer": []}],
         responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
-    async def leave(
-        self, request: Request[Any, Any, Any], user: CurrentUser, state: State, data: JSONBody[Farewell]
-    ) -> None:
-        """With all tasks, logins and tokens, for good. A wrong password counts as a failed login."""
-        await proof.again(user, data.password, device_of(request).address)
+    async def leave(self, user: CurrentUser, state: State, data: JSONBody[Farewell]) -> None:
+        """With all tasks, logins and tokens, for good. Wrong passwords count as with a change of the password."""
+        await proof.again(user, data.password)
         await queries.delete_user(user)
         state.authenticator.forget(user)
 
 
 async def _log_in(account: Account, request: Request[Any, Any, Any], state: State) -> LoginData:
-    return LoginData(await logins.start(account, device_of(request), state.settings.jwt_secrets[0]))
+    return LoginData(await logins.start(account, device_of(request), state.settings.jwt_secrets))

@@ -129,6 +129,13 @@ SWEEP = Statement(
 )
 
 
+class Limit(NamedTuple):
+    """What attempts are counted by, and how many may fail within the window."""
+
+    key: str
+    failures: int
+
+
 class Counted(NamedTuple):
     """One attempt under one limit."""
 
@@ -141,27 +148,32 @@ class Attempt(NamedTuple):
     """A login that has been counted, and is not decided yet."""
 
     email: Counted
-    address: Counted
+    address: Counted | None
 
 
 async def begin(email: str, address: str | None) -> Attempt:
     """Count an attempt. Raises TooManyRequests where the email or the address on the network is locked."""
-    by_address = await _count(address_key(address), FAILURES_PER_ADDRESS)
-    if by_address is None:
+    return await begin_under(Limit(email, FAILURES_PER_EMAIL), Limit(address_key(address), FAILURES_PER_ADDRESS))
+
+
+async def begin_under(name: Limit, network: Limit | None) -> Attempt:
+    """Count an attempt under one limit or two. Raises TooManyRequests where one of them is reached."""
+    by_network = await _count(*network) if network else None
+    if network and by_network is None:
         raise TooManyRequests(1, TOO_MANY)  # so many at once that nobody can tell yet whether they fail
     pauses = chain(PAUSES, repeat(PAUSES[-1]))
     try:
-        while not (by_email := await _count(email, FAILURES_PER_EMAIL)):  # noqa: ASYNC110 # others may decide it
+        while not (by_name := await _count(*name)):  # noqa: ASYNC110 # others may decide it
             await asyncio.sleep(next(pauses))
     except BaseException:
-        await _take_back(by_address)
+        await _take_back(by_network)
         raise
-    return Attempt(by_email, by_address)
+    return Attempt(by_name, by_network)
 
 
 async def failed(attempt: Attempt) -> None:
     """The password was wrong: the attempt goes on to count, and locks what it is the last under the limit of."""
-    for each in attempt:
+    for each in filter(None, attempt):
         await database.fetch(FAIL, key=each.key, stamp=each.at, limit=each.limit)
     await database.fetch(SWEEP)
 
@@ -192,6 +204,8 @@ async def _count(key: str, limit: int) -> Counted | None:
     return None
 
 
-async def _take_back(counted: Counted) -> None:
+async def _take_back(counted: Counted | None) -> None:
+    if counted is None:
+        return
     await database.fetch(TAKE_BACK, key=counted.key, stamp=counted.at)
     await database.fetch(DROP_IF_EMPTY, key=counted.key)

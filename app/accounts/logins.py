@@ -1,17 +1,25 @@
 """Logins: each is a family of refresh tokens, of which one is valid at a time.
 
-A refresh token has two parts: one that the whole family shares, and one of its own. Whoever comes with a
-family's part and a part that is not the valid one holds a token that was spent. Then somebody has a copy, and
-the family ends (RFC 9700, section 4.14.2). Both parts are stored as hashes.
+A refresh token has two parts: one that the whole family shares, and one of its own. A request with a family's part
+and a part that is not the valid one holds a token that was spent. Then somebody has a copy, and the family ends
+(RFC 9700, section 4.14.2). Both parts are stored as hashes.
+
+Two tabs that refresh together, and a client that never got its answer, send a spent token too. So the one that was
+spent last is answered for 30 s more, with the very token that followed it: the family stays one line of tokens, and has
+no branches. A thief's copy that is used within these 30 s gets that token as well; it is noticed as soon as one of the
+two spends it and the other one does so more than 30 s later, or after another one.
 """
 
 import secrets
 from typing import NamedTuple
 
+import asyncpg
 from piccolo.querystring import QueryString
 
+from app.accounts import device_tokens, paging
 from app.accounts.failures import SessionNotFound
-from app.accounts.queries import PROFILE, Account, profile
+from app.accounts.paging import Found, Window
+from app.accounts.queries import LOCK, PROFILE, Account, profile
 from app.accounts.structs import Login, Profile, Session
 from app.auth import opaque, tokens
 from app.auth.tokens import User as Owner
@@ -20,14 +28,22 @@ from app.failures import InvalidCredentials, InvalidRefreshToken
 from app.statements import Param, Statement, columns_of
 
 ACCESS_SECONDS = 15 * 60
-REFRESH_SECONDS = 30 * 24 * 60 * 60
+REFRESH_DAYS = 30  # from the last use
+LOGIN_DAYS = 90  # from the beginning, however often it is refreshed
+RESEND_SECONDS = 30
+MAX_LOGINS = 100  # of an account
 
 OWNER, ID, FAMILY = Param("owner"), Param("id"), Param("family")
 TOKEN, NEW_TOKEN = Param("token"), Param("new_token")
 AGENT, ADDRESS, PASSWORD_HASH = Param("agent"), Param("address"), Param("password_hash")
 
-EXPIRY = f"now() + interval '{REFRESH_SECONDS} seconds'"
-
+PASSWORD_VERSION = Statement(
+    QueryString(
+        'SELECT "password_version" FROM "credentials" WHERE "user_id" = {} AND "password_hash" = {}',
+        OWNER,
+        PASSWORD_HASH,
+    )
+)
 LOG_IN = Statement(
     QueryString(
         f"""
@@ -35,36 +51,52 @@ LOG_IN = Statement(
             DELETE FROM "login_sessions" WHERE "id" IN (
                 SELECT "id" FROM "login_sessions" WHERE "expires_at" < now() LIMIT 100 FOR UPDATE SKIP LOCKED
             )
+        ), least_recently_used AS (
+            DELETE FROM "login_sessions" WHERE "id" IN (
+                SELECT "id" FROM "login_sessions" WHERE "user_id" = {{}}
+                ORDER BY "expires_at" > now() DESC, "last_used_at" DESC OFFSET {MAX_LOGINS - 1}
+            )
         )
         INSERT INTO "login_sessions"
             ("user_id", "id", "family_hash", "token_hash", "user_agent", "ip_address", "expires_at")
-        SELECT "user_id", {{}}, {{}}::bytea, {{}}::bytea, {{}}, {{}}, {EXPIRY} FROM "credentials"
-        WHERE "user_id" = {{}} AND "password_hash" = {{}} FOR SHARE
-        RETURNING "id"
+        VALUES ({{}}, {{}}, {{}}::bytea, {{}}::bytea, {{}}, {{}}, now() + interval '{REFRESH_DAYS} days')
         """,
+        OWNER,
+        OWNER,
         ID,
         FAMILY,
         TOKEN,
         AGENT,
         ADDRESS,
-        OWNER,
-        PASSWORD_HASH,
     )
 )
+# Copies that come together wait for the first one's lock, and then find what it has left behind.
 ROTATE = Statement(
     QueryString(
         f"""
-        UPDATE "login_sessions" s
-        SET "token_hash" = {{}}, "user_agent" = {{}}, "ip_address" = {{}}, "last_used_at" = now(),
-            "expires_at" = {EXPIRY}
-        FROM "user" u
-        WHERE s."family_hash" = {{}} AND s."token_hash" = {{}} AND s."expires_at" > now() AND u."id" = s."user_id"
-        RETURNING {PROFILE}, s."id"
+        UPDATE "login_sessions" s SET
+            "token_hash" = CASE WHEN s."token_hash" = {{}} THEN {{}} ELSE s."token_hash" END,
+            "rotated_at" = CASE WHEN s."token_hash" = {{}} THEN now() ELSE s."rotated_at" END,
+            "previous_hash" = {{}}, "user_agent" = {{}}, "ip_address" = {{}}, "last_used_at" = now(),
+            "expires_at" = least(
+                now() + interval '{REFRESH_DAYS} days', s."created_at" + interval '{LOGIN_DAYS} days'
+            )
+        FROM "user" u LEFT JOIN "credentials" c ON c."user_id" = u."id"
+        WHERE s."family_hash" = {{}} AND s."expires_at" > now() AND u."id" = s."user_id" AND (
+            s."token_hash" = {{}}
+            OR (s."previous_hash" = {{}} AND s."rotated_at" > now() - interval '{RESEND_SECONDS} seconds')
+        )
+        RETURNING {PROFILE}, s."id", s."token_hash",
+            extract(epoch FROM s."expires_at" - now())::float8, coalesce(c."password_version", 0)
         """,
+        TOKEN,
         NEW_TOKEN,
+        TOKEN,
+        TOKEN,
         AGENT,
         ADDRESS,
         FAMILY,
+        TOKEN,
         TOKEN,
     )
 )
@@ -75,14 +107,18 @@ END_SESSION = Statement(
     QueryString('DELETE FROM "login_sessions" WHERE "user_id" = {} AND "id" = {} RETURNING "id"', OWNER, ID)
 )
 END_ALL = Statement(QueryString('DELETE FROM "login_sessions" WHERE "user_id" = {}', OWNER))
+LAST_USED = '"login_sessions"."last_used_at"'
 SESSIONS = Statement(
     QueryString(
         """
-        SELECT {} FROM "login_sessions" WHERE "user_id" = {} AND "expires_at" > now()
-        ORDER BY "login_sessions"."last_used_at" DESC, "id"
+        SELECT {}, {} FROM "login_sessions" WHERE "user_id" = {} AND "expires_at" > now() AND {}
+        ORDER BY "login_sessions"."last_used_at" DESC, "id" LIMIT {}
         """,
         columns_of(Session, without=("current",)),
+        QueryString(paging.microseconds(LAST_USED)),
         OWNER,
+        QueryString(paging.follows(LAST_USED), paging.AFTER, paging.AFTER, paging.AFTER_ID),
+        paging.LIMIT,
     )
 )
 
@@ -94,26 +130,39 @@ class Device(NamedTuple):
     agent: str | None
 
 
-async def start(account: Account, device: Device, secret: str) -> Login:
-    """Log somebody in: store the login and return its first pair of tokens.
+async def start(account: Account, device: Device, keys: tuple[str, ...]) -> Login:
+    """Log somebody in: store the login and return its first pair of tokens, made with the first key.
 
-    Raises InvalidCredentials where the user has gone, or the password has been changed since it was looked at.
+    The 101st login of an account ends the one that was not used for longest. Raises InvalidCredentials where the user
+    has gone, or the password has been changed since it was looked at.
     """
-    session, token = secrets.token_urlsafe(12), opaque.new_refresh()
-    values = _hashes(token) | device._asdict() | {"password_hash": account.password_hash}
-    if not await database.fetch(LOG_IN, owner=account.profile.id, id=session, **values):
-        raise InvalidCredentials
-    return _pair(account.profile, session, token, secret)
+    owner, session, token = account.profile.id, secrets.token_urlsafe(12), opaque.new_refresh()
+    try:
+        async with database.stepwise() as transaction:
+            await transaction.fetch(LOCK, owner=owner)
+            rows = await transaction.fetch(PASSWORD_VERSION, owner=owner, password_hash=account.password_hash)
+            if not rows:
+                raise InvalidCredentials
+            await transaction.fetch(LOG_IN, owner=owner, id=session, **_hashes(token), **device._asdict())
+    except asyncpg.ForeignKeyViolationError:  # the user is being deleted
+        raise InvalidCredentials from None
+    return _login(account.profile, session, token, ACCESS_SECONDS, rows[0][0], keys[0])
 
 
-async def rotate(token: str, device: Device, secret: str) -> Login:
-    """Spend a refresh token and return the next pair. Raises InvalidRefreshToken for one that is none, or expired."""
-    old = _hashes(token)
-    new = opaque.next_refresh(token)
-    rows = await database.fetch(ROTATE, **old, new_token=_hashes(new)["token"], **device._asdict())
-    if not rows:
-        raise InvalidRefreshToken
-    return _pair(profile(rows[0]), rows[0][4], new, secret)
+async def rotate(token: str, device: Device, keys: tuple[str, ...]) -> Login:
+    """Spend a refresh token and return the next pair; of one that was spent within the last 30 s, the same next one.
+
+    Raises InvalidRefreshToken for one that is none, was spent before, or has expired.
+    """
+    following = [opaque.next_refresh(token, key) for key in keys]
+    new = {"new_token": _hashes(following[0])["token"]}
+    rows = await database.fetch(ROTATE, **_hashes(token), **new, **device._asdict())
+    if rows:
+        session, token_hash, seconds_left, password_version = rows[0][4:]
+        for each in following:  # a worker with another first key may have spent it
+            if _hashes(each)["token"] == token_hash:
+                return _login(profile(rows[0]), session, each, int(seconds_left), password_version, keys[0])
+    raise InvalidRefreshToken
 
 
 async def end_family(token: str) -> Owner | None:
@@ -133,10 +182,10 @@ async def end_all(owner: Owner) -> None:
     await database.fetch(END_ALL, owner=owner.id)
 
 
-async def list_all(owner: Owner) -> list[Session]:
+async def listed(owner: Owner, window: Window) -> Found:
     """Return the logins that have not ended, the last used first."""
-    rows = await database.fetch(SESSIONS, owner=owner.id)
-    return [Session(*row, current=row[0] == owner.session) for row in rows]
+    rows = await database.fetch(SESSIONS, owner=owner.id, **window.values())
+    return paging.found(rows, window, [Session(*row[:-1], current=row[0] == owner.session) for row in rows])
 
 
 def _hashes(token: str) -> dict[str, bytes]:
@@ -147,6 +196,9 @@ def _hashes(token: str) -> dict[str, bytes]:
     return {"family": opaque.hashed(parts[0]), "token": opaque.hashed(parts[1])}
 
 
-def _pair(who: Profile, session: str, refresh_token: str, secret: str) -> Login:
+def _login(who: Profile, session: str, refresh_token: str, seconds_left: int, password_version: int, key: str) -> Login:
+    """Return what a client gets. The access token does not outlive the login."""
     user = Owner(id=who.id, email=who.email, name=who.name, session=session)
-    return Login(who, tokens.mint(user, secret, ACCESS_SECONDS), refresh_token, ACCESS_SECONDS)
+    seconds = min(ACCESS_SECONDS, seconds_left)
+    device_token = device_tokens.issue(key, who.id, password_version)
+    return Login(who, tokens.mint(user, key, seconds), refresh_token, seconds, device_token)

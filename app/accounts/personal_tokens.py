@@ -1,26 +1,55 @@
 """Personal access tokens: made for scripts, shown once, kept as hashes. All questions are asked for an owner."""
 
 import secrets
+from typing import Any
 
+import asyncpg
 from piccolo.querystring import QueryString
 
 from app import owners
+from app.accounts import paging
 from app.accounts.failures import TokenNotFound
+from app.accounts.paging import Found, Window
+from app.accounts.queries import LOCK
 from app.accounts.structs import NewPersonalToken, PersonalToken, PersonalTokenRequest
 from app.auth import opaque
 from app.auth.tokens import User as Owner
 from app.database import database
+from app.failures import InvalidToken, LimitReached
 from app.statements import Param, Statement, columns_of
 
 OWNER, ID, NAME, SCOPE = Param("owner"), Param("id"), Param("name"), Param("scope")
-TOKEN, EXPIRES = Param("token"), Param("expires")
+TOKEN, EXPIRES, SESSION = Param("token"), Param("expires"), Param("session")
 
-CREATE = Statement(
+MAX_TOKENS = 50  # of an account, the expired ones aside
+
+# Behind the lock, so that no token is made meanwhile, and no login ended by a new password.
+COUNT = Statement(
     QueryString(
         """
-        INSERT INTO "personal_access_tokens" ("id", "user_id", "name", "scope", "token_hash", "expires_at")
-        VALUES ({}, {}, {}, {}, {}, {}) RETURNING {}
+        SELECT count(*), {}::text IS NULL OR EXISTS (
+            SELECT 1 FROM "login_sessions" WHERE "id" = {}::text AND "user_id" = {} AND "expires_at" > now()
+        ) FROM "personal_access_tokens" WHERE "user_id" = {} AND coalesce("expires_at", 'infinity') > now()
         """,
+        SESSION,
+        SESSION,
+        OWNER,
+        OWNER,
+    )
+)
+CREATE = Statement(
+    QueryString(
+        f"""
+        WITH expired AS (
+            DELETE FROM "personal_access_tokens" WHERE "expires_at" <= now() AND "id" IN (
+                SELECT "id" FROM "personal_access_tokens" WHERE "user_id" = {{}}
+                ORDER BY coalesce("expires_at", 'infinity') > now() DESC, "created_at" DESC OFFSET {MAX_TOKENS - 1}
+            )
+        )
+        INSERT INTO "personal_access_tokens" ("id", "user_id", "name", "scope", "token_hash", "expires_at")
+        VALUES ({{}}, {{}}, {{}}, {{}}, {{}}, {{}}) RETURNING {{}}
+        """,
+        OWNER,
         ID,
         OWNER,
         NAME,
@@ -30,14 +59,18 @@ CREATE = Statement(
         columns_of(PersonalToken),
     )
 )
+CREATED = '"personal_access_tokens"."created_at"'
 LIST = Statement(
     QueryString(
         """
-        SELECT {} FROM "personal_access_tokens" WHERE "user_id" = {}
-        ORDER BY "personal_access_tokens"."created_at" DESC, "id"
+        SELECT {}, {} FROM "personal_access_tokens" WHERE "user_id" = {} AND {}
+        ORDER BY "personal_access_tokens"."created_at" DESC, "id" LIMIT {}
         """,
         columns_of(PersonalToken),
+        QueryString(paging.microseconds(CREATED)),
         OWNER,
+        QueryString(paging.follows(CREATED), paging.AFTER, paging.AFTER, paging.AFTER_ID),
+        paging.LIMIT,
     )
 )
 DELETE = Statement(
@@ -46,16 +79,32 @@ DELETE = Statement(
 
 
 async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
-    """Store a new token and return it, for the only time. Raises InvalidToken for an owner who may not be added."""
+    """Store a new token and return it, for the only time.
+
+    Where there are 50 already, the oldest of the expired ones makes room. Raises LimitReached where none has expired,
+    and InvalidToken for an owner who may not be added or whose login has ended meanwhile.
+    """
     token = opaque.new_personal()
     values = {"id": secrets.token_urlsafe(12), "token": opaque.hashed(token), "expires": wish.expires_at}
-    rows = await owners.store(CREATE, owner, name=wish.name, scope=wish.scope, **values)
-    return NewPersonalToken(*rows[0], token=token)
+    row = await owners.provisioned(owner, lambda: _store(owner, {"name": wish.name, "scope": wish.scope, **values}))
+    return NewPersonalToken(*row, token=token)
 
 
-async def list_all(owner: Owner) -> list[PersonalToken]:
+async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
+    async with database.stepwise() as transaction:
+        await transaction.fetch(LOCK, owner=owner.id)
+        [(count, is_logged_in)] = await transaction.fetch(COUNT, owner=owner.id, session=owner.session)
+        if not is_logged_in:
+            raise InvalidToken
+        if count >= MAX_TOKENS:
+            raise LimitReached(f"There are {count} personal access tokens, and {MAX_TOKENS} at most. Delete one first.")
+        return (await transaction.fetch(CREATE, owner=owner.id, **values))[0]
+
+
+async def listed(owner: Owner, window: Window) -> Found:
     """Return the owner's tokens, the newest first, expired ones too."""
-    return [PersonalToken(*row) for row in await database.fetch(LIST, owner=owner.id)]
+    rows = await database.fetch(LIST, owner=owner.id, **window.values())
+    return paging.found(rows, window, [PersonalToken(*row[:-1]) for row in rows])
 
 
 async def delete(owner: Owner, token_id: str) -> None:

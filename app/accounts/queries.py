@@ -9,6 +9,7 @@ import asyncpg
 from piccolo.querystring import QueryString
 
 from app import owners
+from app.accounts import device_tokens
 from app.accounts.structs import Profile
 from app.auth.tokens import User as Owner
 from app.database import database
@@ -16,7 +17,9 @@ from app.failures import EmailTaken
 from app.statements import STAMP, Param, Statement
 
 OWNER, NAME, EMAIL, PASSWORD_HASH = Param("owner"), Param("name"), Param("email"), Param("password_hash")
-SESSION, OLD_HASH = Param("session"), Param("old_hash")
+SESSION, OLD_HASH, REVOKE = Param("session"), Param("old_hash"), Param("revoke")
+
+USER_LIMIT, DEVICE_LIMITS = Param("user_limit"), Param("device_limits")
 
 CREATED = STAMP.format('u."createdAt"')
 PROFILE = f'u."id", u."name", u."email", {CREATED}'
@@ -44,8 +47,8 @@ SIGN_UP = Statement(
 BY_EMAIL = Statement(
     QueryString(
         f"""
-        SELECT {PROFILE}, c."password_hash" FROM "user" u JOIN "credentials" c ON c."user_id" = u."id"
-        WHERE lower(u."email") = {{}}
+        SELECT {PROFILE}, c."password_hash", c."password_version"
+        FROM "user" u JOIN "credentials" c ON c."user_id" = u."id" WHERE lower(u."email") = {{}}
         """,
         EMAIL,
     )
@@ -53,8 +56,8 @@ BY_EMAIL = Statement(
 BY_ID = Statement(
     QueryString(
         f"""
-        SELECT {PROFILE}, c."password_hash" FROM "user" u LEFT JOIN "credentials" c ON c."user_id" = u."id"
-        WHERE u."id" = {{}}
+        SELECT {PROFILE}, c."password_hash", c."password_version"
+        FROM "user" u LEFT JOIN "credentials" c ON c."user_id" = u."id" WHERE u."id" = {{}}
         """,
         OWNER,
     )
@@ -79,6 +82,22 @@ REPLACE_HASH = Statement(
         OLD_HASH,
     )
 )
+CHANGE_PASSWORD = Statement(
+    QueryString(
+        """
+        UPDATE "credentials" SET
+            "password_hash" = {}, "password_version" = "password_version" + 1, "updated_at" = now()
+        WHERE "user_id" = {} AND "password_hash" = {} RETURNING "user_id"
+        """,
+        PASSWORD_HASH,
+        OWNER,
+        OLD_HASH,
+    )
+)
+# First in each transaction that counts something of an account, or ends all of a kind: so logins, new tokens and
+# changes of the password take turns, and each sees all that the ones before it did. It locks no row, because the table
+# of users may be somebody else's, which our login may not change.
+LOCK = Statement(QueryString("SELECT pg_advisory_xact_lock(hashtextextended({}::text, 0))", OWNER))
 END_OTHERS = Statement(
     QueryString(
         """
@@ -91,16 +110,31 @@ END_OTHERS = Statement(
         PASSWORD_HASH,
     )
 )
-# What refers to the user goes with the row. Only the limit of failed logins does not refer to it.
+REVOKE_TOKENS = Statement(
+    QueryString(
+        """
+        DELETE FROM "personal_access_tokens" WHERE "user_id" = {} AND {}::boolean
+        AND EXISTS (SELECT 1 FROM "credentials" WHERE "user_id" = {} AND "password_hash" = {})
+        """,
+        OWNER,
+        REVOKE,
+        OWNER,
+        PASSWORD_HASH,
+    )
+)
+# What refers to the user goes with the row. Only the limits of failed attempts do not refer to it.
 DELETE_USER = Statement(
     QueryString(
         """
         WITH limits AS (
             DELETE FROM "rate_limits" WHERE "email" IN (SELECT lower("email") FROM "user" WHERE "id" = {})
+            OR "email" = {} OR starts_with("email", {})
         )
         DELETE FROM "user" WHERE "id" = {}
         """,
         OWNER,
+        USER_LIMIT,
+        DEVICE_LIMITS,
         OWNER,
     )
 )
@@ -111,6 +145,7 @@ class Account(NamedTuple):
 
     profile: Profile
     password_hash: str | None
+    password_version: int = 0
 
 
 async def sign_up(user_id: str, name: str, email: str, password_hash: str) -> Profile:
@@ -125,13 +160,13 @@ async def sign_up(user_id: str, name: str, email: str, password_hash: str) -> Pr
 async def find(email: str) -> Account | None:
     """Return the account with this address, in its normal spelling."""
     rows = await database.fetch(BY_EMAIL, email=email)
-    return Account(profile(rows[0]), rows[0][4]) if rows else None
+    return Account(profile(rows[0]), *rows[0][4:]) if rows else None
 
 
 async def get(owner: Owner) -> Account | None:
     """Return the owner's row, if the database has seen this user."""
     rows = await database.fetch(BY_ID, owner=owner.id)
-    return Account(profile(rows[0]), rows[0][4]) if rows else None
+    return Account(profile(rows[0]), *rows[0][4:]) if rows else None
 
 
 async def rename(owner: Owner, name: str) -> Profile | None:
@@ -145,22 +180,31 @@ async def renew_hash(owner_id: str, old: str, new: str) -> bool:
     return bool(await database.fetch(REPLACE_HASH, owner=owner_id, old_hash=old, password_hash=new))
 
 
-async def change_password(owner: Owner, old: str, new: str) -> bool:
-    """Set the password, and end every login but the one that asks. Returns whether the password was still the old one.
+async def change_password(owner: Owner, old: str, new: str, *, revoke_tokens: bool = False) -> bool:
+    """Set the password, and end every login but the one that asks; and all personal access tokens, if wanted.
 
-    In this order, in one transaction: a login that the old password opens meanwhile waits for the first statement,
-    and then comes to nothing; one that was opened before is seen by the second.
+    Returns whether the password was still the old one. In one transaction, behind the lock: a login that the old
+    password opens meanwhile, and a token that is made meanwhile, come before it and are seen, or after it and come to
+    nothing.
     """
-    changed, _ = await database.fetch_all(
-        (REPLACE_HASH, {"owner": owner.id, "old_hash": old, "password_hash": new}),
+    _, changed, *_ = await database.fetch_all(
+        (LOCK, {"owner": owner.id}),
+        (CHANGE_PASSWORD, {"owner": owner.id, "old_hash": old, "password_hash": new}),
         (END_OTHERS, {"owner": owner.id, "session": owner.session, "password_hash": new}),
+        (REVOKE_TOKENS, {"owner": owner.id, "password_hash": new, "revoke": revoke_tokens}),
     )
     return bool(changed)
 
 
 async def delete_user(owner: Owner) -> None:
     """Delete the user, and with it everything that there is about the user."""
-    await database.fetch(DELETE_USER, owner=owner.id)
+    limits = {"user_limit": limit_key(owner.id), "device_limits": device_tokens.limit_prefix(owner.id)}
+    await database.fetch(DELETE_USER, owner=owner.id, **limits)
+
+
+def limit_key(owner_id: str) -> str:
+    """Return by what wrong passwords of somebody who is logged in are counted; it is no email address."""
+    return f"user:{owner_id}"
 
 
 def profile(row: asyncpg.Record) -> Profile:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from app import texts
 from app.accounts import emails, passwords
-from app.envelopes import Data, Stamp
+from app.envelopes import Data, NextPage, Stamp
 from app.failures import Invalid
 
 MAX_NAME = 255  # characters
@@ -63,8 +63,22 @@ class Login(msgspec.Struct, frozen=True):
 
     user: Profile
     token: Annotated[str, Meta(description="A bearer token (JWT).", examples=["eyJhbGciOi…"])]
-    refresh_token: Annotated[str, Meta(description="For one use, within 30 days.", examples=["tsr_…"])]
+    refresh_token: Annotated[
+        str,
+        Meta(
+            description="For one use, within 30 days of its login's last use and 90 days of its login.",
+            examples=["tsr_…"],
+        ),
+    ]
     expires_in: Annotated[int, Meta(description="Seconds for which `token` is valid.", examples=[900])]
+    device_token: Annotated[
+        str,
+        Meta(
+            description="To send along with the next login on this device: guesses of others then do not lock it out. "
+            "It ends with the password.",
+            examples=["tsd_…"],
+        ),
+    ]
 
 
 class LoginData(Data[Login], frozen=True):
@@ -79,12 +93,16 @@ class Session(msgspec.Struct, frozen=True):
     ip_address: Annotated[str | None, Meta(examples=["203.0.113.7"])]
     created_at: Stamp
     last_used_at: Annotated[Stamp, Meta(description="When its refresh token was last changed for a new one.")]
-    expires_at: Stamp
+    expires_at: Annotated[
+        Stamp, Meta(description="30 days after its last use, and 90 days after it began at the latest.")
+    ]
     current: Annotated[bool, Meta(description="Whether it is the one that asks.")] = False
 
 
 class SessionListData(Data[list[Session]], frozen=True):
-    """Somebody's logins in an envelope, the last used first."""
+    """Somebody's logins in an envelope, the last used first; and where a page was asked for, where they go on."""
+
+    page: NextPage | UnsetType = UNSET
 
 
 class PersonalToken(msgspec.Struct, frozen=True):
@@ -105,7 +123,9 @@ class NewPersonalToken(PersonalToken, frozen=True):
 
 
 class PersonalTokenListData(Data[list[PersonalToken]], frozen=True):
-    """Somebody's tokens for scripts in an envelope, the newest first."""
+    """Somebody's tokens for scripts in an envelope, the newest first; and of a page, where they go on."""
+
+    page: NextPage | UnsetType = UNSET
 
 
 class NewPersonalTokenData(Data[NewPersonalToken], frozen=True):
@@ -127,10 +147,18 @@ class SignUp(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Who says they are whom."""
+    """An email address and its password."""
 
     email: Email
     password: Password
+    device_token: Annotated[
+        str | None,
+        Meta(
+            description="From the last login on this device. With it, wrong passwords that others send do not lock "
+            "this login. One that is not valid counts as none.",
+            examples=["tsd_…"],
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         """Normalise the address. Raises Invalid."""
@@ -158,6 +186,9 @@ class PasswordChange(msgspec.Struct, frozen=True):
 
     current_password: Password
     new_password: NewPassword
+    revoke_tokens: Annotated[
+        bool, Meta(description="Whether to revoke all personal access tokens as well.", examples=[True])
+    ] = False
 
     def __post_init__(self) -> None:
         """Raises Invalid."""

@@ -4,8 +4,11 @@ They have 256 bits of chance, so one round of SHA-256 is enough: there is nothin
 """
 
 import hashlib
+import hmac
 import re
 import secrets
+from base64 import urlsafe_b64encode
+from functools import lru_cache
 
 PERSONAL = "tsk_"
 REFRESH = "tsr_"
@@ -26,9 +29,23 @@ def new_refresh() -> str:
     return REFRESH + secrets.token_urlsafe(16) + secrets.token_urlsafe(BYTES)
 
 
-def next_refresh(token: str) -> str:
-    """Return a new refresh token of the same family."""
-    return token[:-OWN] + secrets.token_urlsafe(BYTES)
+def next_refresh(token: str, secret: str) -> str:
+    """Return the refresh token that follows this one in its family.
+
+    It is the same each time, so that a token that is sent again is answered with the same one although no token is
+    kept; and nobody can tell it from the token alone, without our secret.
+    """
+    return token[:-OWN] + keyed_hash(secret, "refresh tokens", token)
+
+
+def keyed_hash(secret: str, purpose: str, text: str) -> str:
+    """Return HMAC-SHA256 (RFC 2104) as 43 characters of base64url, under a key that is for this purpose alone."""
+    return urlsafe_b64encode(hmac.digest(_key(secret, purpose), text.encode(), "sha256")).rstrip(b"=").decode()
+
+
+@lru_cache(32)
+def _key(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
 
 def split_refresh(token: str) -> tuple[str, str] | None:

@@ -42,6 +42,11 @@ class User(msgspec.Struct, frozen=True):
     token: str | None = None  # by which a history may tell this token from others
 
     @property
+    def is_personal_token(self) -> bool:
+        """Whether the bearer token was a personal access token."""
+        return self.token is not None and self.token.startswith("token:")
+
+    @property
     def by(self) -> str:
         """Who changes what this user changes: a login of ours, or a token."""
         return f"session:{self.session}" if self.session else self.token or "jwt"

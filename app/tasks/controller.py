@@ -16,9 +16,10 @@ from app.bodies import check_body, check_body_headers, check_optional_body, chec
 from app.failures import Invalid
 from app.handlers import Reply, delete, get, patch, post, put
 from app.openapi import NOT_MODIFIED, failures
+from app.query import InvalidCursor
 from app.tasks import batch, listing, parameters, queries
 from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
-from app.tasks.failures import InvalidCursor, KeyReused, TaskNotFound
+from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
 from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, DryRun, check_versions, dry_run
 from app.tasks.structs import MAX_ID, TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
-from app.tasks.failures import InvalidCursor
+from app.query import InvalidCursor
 
 SEAL_BYTES = 16
 SHAPE = re.compile(r"[A-Za-z0-9_-]{24,4096}")

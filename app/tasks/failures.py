@@ -5,23 +5,13 @@ from typing import Any
 import msgspec
 
 from app.envelopes import Error
-from app.failures import Failure, Invalid, NotFound
+from app.failures import Failure, NotFound
 
 
 class TaskNotFound(NotFound):
     """No such task of the caller's: it never was, it was deleted, or it is somebody else's."""
 
     message = "There is no such task."
-
-
-class InvalidCursor(Invalid):
-    """A cursor that was not given out, or not for this list."""
-
-    code = "INVALID_CURSOR"
-
-    def __init__(self) -> None:
-        """Say what a cursor is good for."""
-        super().__init__("cursor", "The cursor does not belong to this list. Begin again without one.")
 
 
 class PreconditionFailed(Failure):

@@ -20,6 +20,7 @@ from app.database import database
 from app.failures import Invalid
 from app.handlers import Reply, get, post
 from app.openapi import failures
+from app.query import pairs
 from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
@@ -28,7 +29,6 @@ from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
 from app.tasks.failures import TaskNotFound
 from app.tasks.keys import IdempotencyKey, Key, replayed
-from app.tasks.parameters import pairs
 from app.tasks.queries import (
     FOR_THEM,
     OWNER,

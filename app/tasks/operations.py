@@ -11,8 +11,8 @@ from msgspec import UNSET, Meta, UnsetType
 from app.bodies import JSONRequest, decode, refusal
 from app.envelopes import Data
 from app.failures import Failure, Invalid
+from app.query import pairs
 from app.tasks.failures import InOperation, PreconditionRequired
-from app.tasks.parameters import pairs
 from app.tasks.structs import Task, TaskCompletion, TaskContent, TaskPatch
 
 MAX_OPERATIONS = 100

@@ -1,31 +1,27 @@
 """What a client may ask of its list: each parameter, what it may say, and what it says.
 
 A parameter that is not known, comes twice or says something else is refused by name, and never guessed at: whoever
-misspells a filter must not get everything. `pairs` holds every query to that.
+misspells a filter must not get everything.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from app import texts
 from app.failures import Invalid
+from app.query import LIMIT_RULE, MAX_LIMIT, limit, pairs
 from app.tasks.structs import Task
 
-MAX_BYTES = 8192  # of all parameters: a cursor may hold a title, whose characters may take 4 bytes each
-MAX_NAME = 50  # characters of an unknown parameter that are told back
-MAX_LIMIT = 200
 MAX_WORDS = 200  # characters
 NEWEST_FIRST = "-created_at"
 SORTS = ("created_at", NEWEST_FIRST, "updated_at", "-updated_at", "title", "-title", "relevance")
 FIELDS = Task.__struct_fields__
 
-NOT_AN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-NUMBER = re.compile(r"[1-9][0-9]{0,2}")
 # RFC 3339, section 5.6.
 TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
@@ -69,39 +65,6 @@ def read(query_string: bytes) -> Query | None:
     if found.get("sort") == "relevance" and "q" not in found:
         raise Invalid("sort", "sort can be relevance only where there is a q to be relevant to")
     return Query(**found, said=tuple(said)) if found else None
-
-
-def pairs(query_string: bytes, known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Return each parameter and its value. Raises Invalid for one that is not known, or comes twice.
-
-    A `user_id` is not looked at: whose tasks they are, the token says, and no client gets anything by saying it too.
-    """
-    if len(query_string) > MAX_BYTES:
-        raise Invalid("query", f"The query must have {MAX_BYTES} bytes at most")
-    seen: set[str] = set()
-    for piece in filter(None, query_string.split(b"&")):
-        before, _, after = piece.partition(b"=")
-        if (name := _decoded(before)) == "user_id":
-            continue
-        if name not in known:
-            raise Invalid(name[:MAX_NAME], f"There is no such parameter here, only {', '.join(known)}")
-        if name in seen:
-            raise Invalid(name, f"{name} must be there once")
-        seen.add(name)
-        yield name, _decoded(after)
-
-
-def _decoded(text: bytes) -> str:
-    try:
-        if NOT_AN_ESCAPE.search(whole := text.decode()):
-            raise ValueError
-        return unquote_to_bytes(whole.replace("+", " ")).decode()
-    except ValueError:
-        raise Invalid("query", "The query must be UTF-8, percent-encoded") from None
-
-
-def _limit(text: str) -> int | None:
-    return int(text) if NUMBER.fullmatch(text) and int(text) <= MAX_LIMIT else None
 
 
 def _switch(text: str) -> bool | None:
@@ -154,7 +117,7 @@ def _moment(text: str) -> tuple[datetime, bool] | None:
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "limit": _limit,
+    "limit": limit,
     "cursor": str,
     "completed": _switch,
     "created_after": _after,
@@ -167,7 +130,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 A_TIME = "a time as in RFC 3339, with its offset, as 2026-11-21T09:30:00Z (a + is written %2B)"
 ALLOWED = {
-    "limit": f"a whole number from 1 to {MAX_LIMIT}",
+    "limit": LIMIT_RULE,
     "completed": "true or false",
     "created_after": A_TIME,
     "created_before": A_TIME,

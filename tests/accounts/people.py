@@ -16,6 +16,7 @@ BOB = {"name": "Bob", "email": "bob@example.com", "password": "bob's very own pa
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ACCESS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 REFRESH = re.compile(r"tsr_[\w-]{65}")
+DEVICE = re.compile(r"tsd_[\w-]{65}")
 
 NO_TOKEN = {"error": {"code": "UNAUTHORIZED", "message": "This needs a valid bearer token."}}
 WRONG = {"error": {"code": "INVALID_CREDENTIALS", "message": "Email and password do not match."}}
@@ -23,6 +24,12 @@ SPENT = {
     "error": {"code": "UNAUTHORIZED", "message": "This refresh token is not valid any more. Log in again."},
 }
 NOTHING_HERE = {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
+NOT_FOR_SCRIPTS = {
+    "error": {
+        "code": "FORBIDDEN",
+        "message": "A personal access token manages no tokens, logins, passwords or accounts: log in for that.",
+    }
+}
 READ_ONLY = {"error": {"code": "FORBIDDEN", "message": "This token may only read."}}
 
 NOT_SENT = "Bearer"

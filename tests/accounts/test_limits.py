@@ -127,21 +127,6 @@ class TestAnEmail:
         assert answer.status_code == 200
         assert await wrong(stranger, 2) == [401, 429]
 
-    async def test_wrong_passwords_at_all_three_places_count_together(
-        self, lovelace: Person, stranger: httpx.AsyncClient
-    ) -> None:
-        assert await wrong(stranger, 2) == [401] * 2
-        body = {"current_password": "not hers", "new_password": PASSWORD}
-        for _ in range(2):
-            assert who(await lovelace.post("/api/auth/me/password", json=body)) == (401, NOT_SENT, WRONG)
-        answer = await lovelace.request("DELETE", "/api/auth/me", json={"password": "not hers"})
-        assert who(answer) == (401, NOT_SENT, WRONG)
-
-        locked_for(await lovelace.request("DELETE", "/api/auth/me", json={"password": PASSWORD}))
-        locked_for(await lovelace.post("/api/auth/me/password", json={**body, "current_password": PASSWORD}))
-        locked_for(await attempt(stranger))
-        assert (await lovelace.get("/api/auth/me")).status_code == 200
-
 
 class TestAtOnce:
     async def test_of_fifty_guesses_five_are_made(
@@ -242,15 +227,6 @@ class TestAnAddress:
         async with at(running, ELSEWHERE) as there:
             assert await wrong(there, 11) == [401] + [429] * 10
         assert (await attempt(stranger)).status_code == 200
-
-    async def test_it_is_counted_where_a_password_is_asked_for_again(
-        self, lovelace: Person, running: Litestar, sql: Any
-    ) -> None:
-        await sql.execute(self.ALMOST, f"ip:{ELSEWHERE}")
-        async with Person(running, lovelace.login, ELSEWHERE) as there:
-            answer = await there.request("DELETE", "/api/auth/me", json={"password": "not hers"})
-            assert who(answer) == (401, NOT_SENT, WRONG)
-            locked_for(await there.request("DELETE", "/api/auth/me", json={"password": PASSWORD}))
 
     @pytest.mark.parametrize("forged", ["198.51.100.7", "198.51.100.7, 127.0.0.1", "ada@example.com"])
     async def test_a_header_alone_makes_nobody_somebody_else(

@@ -18,6 +18,7 @@ from tests.accounts.people import (
     ADA,
     NO_GOOD,
     NO_TOKEN,
+    NOT_FOR_SCRIPTS,
     NOT_SENT,
     PASSWORD,
     SPENT,
@@ -47,8 +48,8 @@ OTHER_KIND = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, t
 KEPT = "SELECT password_hash FROM credentials"
 
 
-async def changed(client: httpx.AsyncClient, current: str = PASSWORD, new: str = NEW) -> httpx.Response:
-    return await client.post("/api/auth/me/password", json={"current_password": current, "new_password": new})
+async def changed(client: httpx.AsyncClient, current: str = PASSWORD, new: str = NEW, **more: Any) -> httpx.Response:
+    return await client.post("/api/auth/me/password", json={"current_password": current, "new_password": new, **more})
 
 
 class TestHashes:
@@ -274,26 +275,65 @@ class TestChange:
             refresh_token = answer.json()["data"]["refresh_token"]
             assert who(await refreshed(stranger, refresh_token)) == (401, NO_GOOD, SPENT)
 
-    async def test_a_script_may_do_it_with_the_password_and_that_ends_every_login(
-        self, lovelace: Person, running: Litestar
-    ) -> None:
+    async def test_a_script_may_not_even_with_the_password(self, lovelace: Person) -> None:
         made = await lovelace.post("/api/auth/tokens", json={"name": "x", "scope": "write"})
         headers = bearer(made.json()["data"]["token"])
         body = {"current_password": PASSWORD, "new_password": NEW}
 
-        assert (await lovelace.post("/api/auth/me/password", json=body, headers=headers)).status_code == 204
-        assert who(await lovelace.get("/api/tasks")) == (401, NO_GOOD, NO_TOKEN)
+        answer = await lovelace.post("/api/auth/me/password", json=body, headers=headers)
+        assert (answer.status_code, answer.json()) == (403, NOT_FOR_SCRIPTS)
+        assert (await changed(lovelace)).status_code == 204
 
-    async def test_a_wrong_current_one_changes_nothing_and_counts_as_a_failed_login(
-        self, lovelace: Person, stranger: httpx.AsyncClient
+    @pytest.mark.parametrize("wish", [{}, {"revoke_tokens": False}])
+    async def test_it_leaves_personal_tokens_alone(
+        self, lovelace: Person, stranger: httpx.AsyncClient, wish: dict[str, bool]
     ) -> None:
-        for _ in range(5):
-            assert who(await changed(lovelace, current="not hers")) == (401, NOT_SENT, WRONG)
+        made = await lovelace.post("/api/auth/tokens", json={"name": "x", "scope": "write"})
+        assert (await changed(lovelace, **wish)).status_code == 204
+        answer = await stranger.get("/api/tasks", headers=bearer(made.json()["data"]["token"]))
+        assert answer.status_code == 200
 
-        for answer in (await changed(lovelace), await attempt(stranger)):
-            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
-            assert answer.headers["retry-after"] == f"{answer.json()['error']['retryAfter']}"
-        assert (await lovelace.get("/api/tasks")).status_code == 200
+    async def test_it_ends_all_of_them_where_that_is_wanted_and_nobody_elses(
+        self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        wish = {"name": "x", "scope": "write"}
+        mine = [(await lovelace.post("/api/auth/tokens", json=wish)).json()["data"]["token"] for _ in range(3)]
+        his = (await boole.post("/api/auth/tokens", json=wish)).json()["data"]["token"]
+        refused = await changed(lovelace, "not hers", revoke_tokens=True)
+        assert refused.status_code == 401
+        assert (await stranger.get("/api/tasks", headers=bearer(mine[0]))).status_code == 200
+
+        assert (await changed(lovelace, revoke_tokens=True)).status_code == 204
+
+        for each in mine:
+            answer = await stranger.get("/api/tasks", headers=bearer(each))
+            assert who(answer) == (401, NO_GOOD, NO_TOKEN)
+        assert (await stranger.get("/api/tasks", headers=bearer(his))).status_code == 200
+        assert await sql.fetchval("SELECT count(*) FROM personal_access_tokens") == 1
+
+    async def test_no_token_that_a_login_makes_at_the_same_moment_is_left_behind(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        """Only the login that asks may make new ones afterwards."""
+        others = [await logged_in(stranger) for _ in range(4)]
+        wish = {"name": "x", "scope": "write"}
+
+        async def make(login: dict[str, Any]) -> httpx.Response:
+            return await stranger.post("/api/auth/tokens", json=wish, headers=bearer(login["token"]))
+
+        change = asyncio.create_task(changed(lovelace, revoke_tokens=True))
+        statuses: set[int] = set()
+        while not change.done():
+            statuses |= {each.status_code for each in await asyncio.gather(*map(make, others))}
+
+        assert (await change).status_code == 204
+        assert statuses <= {201, 401, 409}
+        assert await sql.fetchval("SELECT count(*) FROM personal_access_tokens") == 0
+
+    @pytest.mark.parametrize("wrong", ["yes", 1, None])
+    async def test_whether_they_end_is_said_by_true_or_false(self, lovelace: Person, wrong: Any) -> None:
+        answer = await changed(lovelace, revoke_tokens=wrong)
+        assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, "revoke_tokens")
 
     async def test_who_has_no_password_has_none_to_change(
         self, ada: httpx.AsyncClient, running: Litestar, sql: Any

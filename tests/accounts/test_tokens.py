@@ -105,8 +105,9 @@ class TestSessions:
     ) -> None:
         first, second = await logged_in(stranger), await logged_in(stranger)
         assert (await stranger.post("/api/auth/logout", headers=bearer(first["token"]))).status_code == 204
-        await refreshed(stranger, second["refresh_token"])
-        await refreshed(stranger, second["refresh_token"])  # again: that ends it
+        third = (await refreshed(stranger, second["refresh_token"])).json()["data"]
+        await refreshed(stranger, third["refresh_token"])
+        await refreshed(stranger, second["refresh_token"])  # of two generations ago: that ends it
         await logged_in(stranger)
         await sql.execute(
             """
@@ -268,8 +269,6 @@ class TestUsing:
         assert (await stranger.delete(path, headers=headers)).status_code == 204
         me = await stranger.get("/api/auth/me", headers=headers)
         assert me.json() == {"data": lovelace.login["user"]}
-        listed = (await stranger.get("/api/auth/sessions", headers=headers)).json()["data"]
-        assert [each["current"] for each in listed] == [False]
 
     async def test_one_to_read_with_looks_and_changes_nothing(
         self, lovelace: Person, stranger: httpx.AsyncClient
@@ -281,8 +280,7 @@ class TestUsing:
         for path in ("/api/tasks", f"/api/tasks/{task['id']}"):
             assert (await stranger.get(path, headers=headers)).status_code == 200
             assert (await stranger.head(path, headers=headers)).status_code == 200
-        for path in ("me", "sessions", "tokens"):
-            assert (await stranger.get(f"/api/auth/{path}", headers=headers)).status_code == 200
+        assert (await stranger.get("/api/auth/me", headers=headers)).status_code == 200
         listed = (await lovelace.get("/api/auth/tokens")).json()
         for method, path in (
             ("POST", "/api/tasks"),
@@ -309,16 +307,81 @@ class TestUsing:
         assert (await lovelace.get("/api/auth/tokens")).json() == listed
         assert (await lovelace.get("/api/auth/me")).json() == {"data": lovelace.login["user"]}
 
-    async def test_one_does_not_come_from_a_login(self, lovelace: Person, stranger: httpx.AsyncClient) -> None:
-        headers = bearer((await made(lovelace))["token"])
+    @pytest.mark.parametrize("sent", ["nothing", "what is wanted", "no JSON", "too much"])
+    async def test_one_manages_nothing_whatever_is_sent(
+        self, lovelace: Person, stranger: httpx.AsyncClient, running: Litestar, sent: str
+    ) -> None:
+        """Each route under /api/auth that asks for a token, so a new one too; `GET /me` alone has nothing to manage."""
+        mine = await made(lovelace)
+        wish = {
+            "name": "y",
+            "scope": "write",
+            "password": PASSWORD,
+            "current_password": PASSWORD,
+            "new_password": "y" * 9,
+        }
+        bodies = {
+            "nothing": b"",
+            "what is wanted": json.dumps(wish).encode(),
+            "no JSON": b"{",
+            "too much": b"x" * 20_000,
+        }
+        before = (await sessions(lovelace), (await lovelace.get("/api/auth/tokens")).json())
+        asked: list[tuple[str, str]] = []
+        for route in running.routes:
+            if isinstance(route, HTTPRoute) and route.path.startswith("/api/auth/"):
+                for method in {*route.methods} - {"OPTIONS"}:
+                    path = route.path_format.format(session_id=before[0][0]["id"], token_id=mine["id"])
+                    if path in ("/api/auth/signup", "/api/auth/login", "/api/auth/refresh"):
+                        continue
+                    answer = await stranger.request(method, path, content=bodies[sent], headers=bearer(mine["token"]))
+                    asked.append((method, route.path_format))
+                    if (method, path) != ("GET", "/api/auth/me"):
+                        assert (answer.status_code, answer.json()) == (403, NOT_FOR_SCRIPTS), (method, path)
 
-        answer = await stranger.post("/api/auth/logout", headers=headers)
+        assert len(asked) == 12
+        assert (await stranger.head("/api/auth/tokens", headers=bearer(mine["token"]))).status_code == 403
+        assert (await stranger.get("/api/auth/tokens?x=1", headers=bearer(mine["token"]))).json() == NOT_FOR_SCRIPTS
+        after = (await sessions(lovelace), (await lovelace.get("/api/auth/tokens")).json())
+        assert after[0] == before[0]
+        assert [each["id"] for each in after[1]["data"]] == [mine["id"]]
 
-        error = {"code": "FORBIDDEN", "message": "This token does not come from a login."}
-        assert (answer.status_code, answer.json()) == (403, {"error": error})
-        assert (await stranger.post("/api/auth/logout-all", headers=headers)).status_code == 204
-        assert who(await lovelace.get("/api/tasks")) == (401, NO_GOOD, NO_TOKEN)
-        assert (await stranger.get("/api/tasks", headers=headers)).status_code == 200
+    async def test_a_new_route_of_accounts_refuses_one_until_it_says_otherwise(
+        self, lovelace: Person, stranger: httpx.AsyncClient, database_url: str
+    ) -> None:
+        class New(AccountRoutes):
+            """What somebody may add."""
+
+            @get("/new")
+            async def new(self, user: CurrentUser) -> PersonalTokenListData:
+                return PersonalTokenListData([])
+
+            @get("/harmless", for_personal_tokens=True)
+            async def harmless(self, user: CurrentUser) -> PersonalTokenListData:
+                return PersonalTokenListData([])
+
+        app = create_app(settings.current())
+        app.register(New)
+        app.asgi_handler = Ring(
+            JWTAuthMiddleware(Dispatch(app), app.state.authenticator, accounts=True), CORS(()), "secret", ()
+        )
+        mine = (await made(lovelace))["token"]
+        async with visitor(app) as client:
+            told = {
+                path: [(await client.get(f"/api/auth/{path}", headers=bearer(key))).status_code for key in keys]
+                for path, keys in (("new", (mine, lovelace.login["token"])), ("harmless", (mine,)))
+            }
+        assert told == {"new": [403, 200], "harmless": [200]}
+
+    def test_no_route_of_accounts_is_without_that_guard(self, running: Litestar) -> None:
+        open_to_all = {
+            handler.operation_id
+            for route in running.routes
+            if isinstance(route, HTTPRoute) and route.path.startswith("/api/auth")
+            for handler in route.route_handlers
+            if isinstance(handler, Direct) and check_kind_of_token not in handler.checks
+        }
+        assert open_to_all == set()
 
     async def test_one_that_has_expired_is_401_from_then_on(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
@@ -376,12 +439,6 @@ class TestRevoking:
         assert who(told) == (401, NO_GOOD, NO_TOKEN)
         assert (await stranger.get("/api/tasks", headers=bearer(second["token"]))).status_code == 200
         assert (await lovelace.delete(f"/api/auth/tokens/{first['id']}")).content == NO_SUCH_TOKEN
-
-    async def test_a_script_can_revoke_its_own(self, lovelace: Person, stranger: httpx.AsyncClient) -> None:
-        mine = await made(lovelace)
-        headers = bearer(mine["token"])
-        assert (await stranger.delete(f"/api/auth/tokens/{mine['id']}", headers=headers)).status_code == 204
-        assert who(await stranger.get("/api/tasks", headers=headers)) == (401, NO_GOOD, NO_TOKEN)
 
     async def test_somebody_elses_and_one_that_never_was_are_the_same_404_byte_for_byte(
         self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient

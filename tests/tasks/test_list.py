@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from app.database import database
+from app.query import InvalidCursor
 from app.statements import Statement
 from app.tasks import listing, remembered
 from app.tasks.cursors import Place, seal, unseal
-from app.tasks.failures import InvalidCursor
 from app.tasks.parameters import SORTS
 from app.tasks.remembered import Remembered, State
 
