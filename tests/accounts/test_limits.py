@@ -12,7 +12,6 @@ from app.accounts import limits
 from tests.accounts.people import (
     ADA,
     NOT_SENT,
-    PASSWORD,
     WRONG,
     Person,
     attempt,

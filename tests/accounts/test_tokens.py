@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,10 +10,18 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Litestar
+from litestar.routes import HTTPRoute
 
+from app import main, settings
+from app.accounts.controller import AccountRoutes, check_kind_of_token
+from app.accounts.structs import PersonalTokenListData
+from app.auth.middleware import CurrentUser
+from app.handlers import Direct, get
 from tests.accounts.people import (
     NO_GOOD,
     NO_TOKEN,
+    NOT_FOR_SCRIPTS,
+    PASSWORD,
     READ_ONLY,
     SPENT,
     STAMP,
@@ -24,7 +33,7 @@ from tests.accounts.people import (
     refused,
     who,
 )
-from tests.conftest import token
+from tests.conftest import token, visitor
 
 PERSONAL = re.compile(r"tsk_[\w-]{43}")
 ID = re.compile(r"[\w-]{16}")
@@ -339,7 +348,7 @@ class TestUsing:
                     if (method, path) != ("GET", "/api/auth/me"):
                         assert (answer.status_code, answer.json()) == (403, NOT_FOR_SCRIPTS), (method, path)
 
-        assert len(asked) == 12
+        assert len(asked) == 11
         assert (await stranger.head("/api/auth/tokens", headers=bearer(mine["token"]))).status_code == 403
         assert (await stranger.get("/api/auth/tokens?x=1", headers=bearer(mine["token"]))).json() == NOT_FOR_SCRIPTS
         after = (await sessions(lovelace), (await lovelace.get("/api/auth/tokens")).json())
@@ -347,7 +356,7 @@ class TestUsing:
         assert [each["id"] for each in after[1]["data"]] == [mine["id"]]
 
     async def test_a_new_route_of_accounts_refuses_one_until_it_says_otherwise(
-        self, lovelace: Person, stranger: httpx.AsyncClient, database_url: str
+        self, lovelace: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class New(AccountRoutes):
             """What somebody may add."""
@@ -360,13 +369,9 @@ class TestUsing:
             async def harmless(self, user: CurrentUser) -> PersonalTokenListData:
                 return PersonalTokenListData([])
 
-        app = create_app(settings.current())
-        app.register(New)
-        app.asgi_handler = Ring(
-            JWTAuthMiddleware(Dispatch(app), app.state.authenticator, accounts=True), CORS(()), "secret", ()
-        )
+        monkeypatch.setattr(main, "ACCOUNTS", (*main.ACCOUNTS, New))
         mine = (await made(lovelace))["token"]
-        async with visitor(app) as client:
+        async with visitor(main.create_app(settings.current())) as client:
             told = {
                 path: [(await client.get(f"/api/auth/{path}", headers=bearer(key))).status_code for key in keys]
                 for path, keys in (("new", (mine, lovelace.login["token"])), ("harmless", (mine,)))

@@ -56,6 +56,10 @@ async def attempt(client: httpx.AsyncClient, email: str, password: str = PASSWOR
     return await client.post("/auth/login", json={"email": email, "password": password}, **more)
 
 
+async def refresh(client: httpx.AsyncClient, login: dict[str, Any]) -> httpx.Response:
+    return await client.post("/auth/refresh", json={"refresh_token": login["refresh_token"]})
+
+
 async def known_everywhere(client: httpx.AsyncClient, key: str) -> None:
     """Show a token around, until every worker remembers it."""
     answers = await asyncio.gather(*(client.get("/tasks", headers=bearer(key)) for _ in range(24)))
@@ -98,22 +102,68 @@ class TestTwoWorkers:
         answers = await asyncio.gather(*(attempt(client, email) for _ in range(50)))
         assert {answer.status_code for answer in answers} == {200}
 
-    async def test_of_refreshes_of_one_token_one_succeeds_and_the_family_is_dead(
+    @pytest.mark.parametrize(("tabs", "rounds"), [(2, 100), (3, 20), (24, 2)])
+    async def test_tabs_that_refresh_together_each_get_a_pair_that_is_good_for_the_next_one_too(
+        self, client: httpx.AsyncClient, tabs: int, rounds: int
+    ) -> None:
+        login = await signed_up(client)
+        held = [login] * tabs
+        for _ in range(rounds):
+            answers = await asyncio.gather(*(refresh(client, each) for each in held))
+            assert [answer.status_code for answer in answers] == [200] * tabs
+            held = [answer.json()["data"] for answer in answers]
+            told = await asyncio.gather(*(client.get("/auth/me", headers=bearer(each["token"])) for each in held))
+            assert [answer.status_code for answer in told] == [200] * tabs
+
+    async def test_a_copy_of_two_generations_ago_ends_the_family_everywhere(self, client: httpx.AsyncClient) -> None:
+        first = await signed_up(client)
+        second = (await refresh(client, first)).json()["data"]
+        third = (await refresh(client, second)).json()["data"]
+        await known_everywhere(client, third["token"])
+
+        answers = await asyncio.gather(*(refresh(client, first) for _ in range(6)))
+
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(401, SPENT)] * 6
+        assert (await refresh(client, third)).status_code == 401
+        await asyncio.sleep(1.5)
+        for login in (first, second, third):
+            assert await statuses(client, login["token"]) == {401}
+
+    async def test_a_stolen_access_token_and_a_stolen_device_token_are_worth_five_guesses_each(
         self, client: httpx.AsyncClient
     ) -> None:
         login = await signed_up(client)
-        body = {"refresh_token": login["refresh_token"]}
+        email, device = login["user"]["email"], {"device_token": login["device_token"]}
 
-        answers = await asyncio.gather(*(client.post("/auth/refresh", json=body) for _ in range(24)))
+        async def leave(password: str) -> httpx.Response:
+            body = {"password": password}
+            return await client.request("DELETE", "/auth/me", json=body, headers=bearer(login["token"]))
 
-        assert sorted(answer.status_code for answer in answers) == [200] + [401] * 23
-        won = next(answer for answer in answers if answer.status_code == 200).json()["data"]
-        assert all(answer.json() == SPENT for answer in answers if answer.status_code == 401)
-        last = await client.post("/auth/refresh", json={"refresh_token": won["refresh_token"]})
-        assert (last.status_code, last.json()) == (401, SPENT)
-        await asyncio.sleep(1.5)
-        for key in (login["token"], won["token"]):
-            assert await statuses(client, key) == {401}
+        async def known(password: str) -> httpx.Response:
+            return await client.post("/auth/login", json={"email": email, "password": password, **device})
+
+        for guess in (leave, known):
+            answers = await asyncio.gather(*(guess(f"guess {n}") for n in range(50)))
+            assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 45
+        assert (await attempt(client, email)).status_code == 200
+
+    async def test_of_sixty_tokens_at_once_fifty_are_made(self, client: httpx.AsyncClient, sql: Any) -> None:
+        login = await signed_up(client)
+        wish, owner = {"name": "script", "scope": "read"}, login["user"]["id"]
+        answers = await asyncio.gather(
+            *(client.post("/auth/tokens", json=wish, headers=bearer(login["token"])) for _ in range(60))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201] * 50 + [409] * 10
+        count = "SELECT count(*) FROM personal_access_tokens WHERE user_id = $1"
+        assert await sql.fetchval(count, owner) == 50
+
+    async def test_of_120_logins_at_once_a_hundred_are_left(self, client: httpx.AsyncClient, sql: Any) -> None:
+        login = await signed_up(client)
+        for _ in range(4):
+            answers = await asyncio.gather(*(attempt(client, login["user"]["email"]) for _ in range(30)))
+            assert {answer.status_code for answer in answers} == {200}
+        count = "SELECT count(*) FROM login_sessions WHERE user_id = $1"
+        assert await sql.fetchval(count, login["user"]["id"]) == 100
 
     @pytest.mark.parametrize("way", ["logout", "logout-all"])
     async def test_a_logout_in_one_is_heard_of_by_all_within_two_seconds(
@@ -291,7 +341,7 @@ async def test_no_password_token_email_or_name_is_ever_in_the_log(serve: Callabl
             assert answer.status_code == status, (path, answer.text)
             data = answer.json().get("data") if answer.content else None
             if isinstance(data, dict):
-                hush.extend(data[name] for name in ("token", "refresh_token") if name in data)
+                hush.extend(data[name] for name in ("token", "refresh_token", "device_token") if name in data)
             return data
 
         credentials = {"email": person["email"], "password": person["password"]}
@@ -308,7 +358,9 @@ async def test_no_password_token_email_or_name_is_ever_in_the_log(serve: Callabl
         await sent(204, "POST", "/me/password", {"current_password": PASSWORD, "new_password": NEW}, key)
         personal = await sent(201, "POST", "/tokens", {"name": "Quxfield's", "scope": "read"}, key)
         await sent(403, "POST", "/logout", None, personal["token"])
-        await sent(200, "GET", "/sessions", None, personal["token"])
+        await sent(403, "GET", "/sessions", None, personal["token"])
+        await sent(200, "POST", "/login", {**credentials, "password": NEW, "device_token": again["device_token"]})
+        await sent(200, "POST", "/refresh", {"refresh_token": again["refresh_token"]})
         await sent(404, "DELETE", f"/tokens/{personal['id'][::-1]}", None, key)
         await sent(401, "POST", "/refresh", {"refresh_token": login["refresh_token"]})
         await sent(401, "GET", "/me", None, key)
