@@ -73,6 +73,7 @@ NOTHING: Catalog = {
 TASKS: Catalog = {
     "columns": [
         "credentials.password_hash text NOT NULL",
+        "credentials.password_version integer NOT NULL DEFAULT 0",
         "credentials.updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "credentials.user_id text NOT NULL",
         "idempotency_keys.answer text NOT NULL",
@@ -86,6 +87,8 @@ TASKS: Catalog = {
         "login_sessions.id text NOT NULL",
         "login_sessions.ip_address text",
         "login_sessions.last_used_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "login_sessions.previous_hash bytea",
+        "login_sessions.rotated_at timestamp with time zone",
         "login_sessions.token_hash bytea NOT NULL",
         "login_sessions.user_agent text",
         "login_sessions.user_id text NOT NULL",
@@ -439,7 +442,7 @@ class TestAnEmptyDatabase:
     async def test_of_two_processes_that_migrate_at_once_one_does_it(self, ours: Story) -> None:
         nothing, done = sorted(ours.outputs)
         assert nothing == ""
-        assert "8 migrations" in done
+        assert "9 migrations" in done
         for _, name in migrations.known():
             assert done.count(f"{name}") == 1
 
@@ -528,7 +531,12 @@ async def grown(new_database: Callable[[], str], database_url: str) -> AsyncIter
                 INSERT INTO "user" (id, name, email) SELECT 'u' || n, '', n || '@x' FROM generate_series(1, 100) AS n;
                 INSERT INTO tasks (user_id, title, description, completed, created_at)
                 SELECT 'u' || n % 100 + 1, 'Task ' || n, nullif(n % 3, 0), n % 2 = 0, now() - make_interval(mins => n)
-                FROM generate_series(1, 10000) AS n
+                FROM generate_series(1, 10000) AS n;
+                INSERT INTO credentials (user_id, password_hash) VALUES ('u1', '$argon2id$');
+                INSERT INTO login_sessions (id, user_id, family_hash, token_hash, created_at, expires_at)
+                SELECT 'after ' || n, 'u1', sha256(n::text::bytea), '', now() - make_interval(days => n),
+                    now() + interval '29 days'
+                FROM generate_series(10, 110, 50) AS n;
                 """
             )
             await theirs.look(connection)
@@ -567,6 +575,19 @@ class TestADatabaseInUse:
     async def test_forwards_writes_no_task_anew_while_everybody_waits(self, grown: Grown) -> None:
         before, after = grown.files
         assert after == before
+
+    async def test_logins_end_90_days_after_they_began_and_passwords_stay(self, owner: asyncpg.Connection) -> None:
+        logins = await owner.fetch(
+            "SELECT id, extract(epoch FROM expires_at - created_at)::integer / 86400, expires_at > now() AS lives"
+            " FROM login_sessions ORDER BY id"
+        )
+        assert [tuple(row) for row in logins] == [
+            ("after 10", 39, True),
+            ("after 110", 90, False),
+            ("after 60", 89, True),
+        ]
+        kept = await owner.fetchrow("SELECT user_id, password_hash, password_version FROM credentials")
+        assert tuple(kept) == ("u1", "$argon2id$", 0)
 
     async def test_each_task_and_each_list_has_an_entity_tag_that_works(self, owner: asyncpg.Connection) -> None:
         ada = {"owner": "u2", "task_id": 1}
@@ -644,6 +665,7 @@ class TestKnownAndMissing:
             "2026-11-25T23:00:00:000006",
             "2026-11-25T23:00:00:000007",
             "2026-11-25T23:30:00:000008",
+            "2026-11-30T12:00:00:000010",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -736,14 +758,14 @@ class TestPiccolosCommand:
             assert not (copy / ".data" / "postgres" / "postmaster.pid").exists()
             return output
 
-        assert "8 migrations" in await command("forwards", "all")
+        assert "9 migrations" in await command("forwards", "all")
         listed = [line.split("|") for line in (await command("check")).splitlines() if "|" in line]
         assert {tuple(cell.strip() for cell in cells)[::3] for cells in listed[1:]} == {
             ("tasks", "True"),
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-25T23:30:00:000008" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-30T12:00:00:000010" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 )
 from litestar import Litestar
 
+from app.accounts.personal_tokens import MAX_TOKENS
 from app.tasks.parameters import SORTS
 from tests.accounts.people import ADA, BOB, signed_up
 from tests.conftest import visitor
@@ -593,9 +594,12 @@ def machine(
         # Personal access tokens
 
         @rule(target=key_ids, who=WHO, name=TITLES, scope=st.sampled_from(["read", "write"]))
-        def make_key(self, who: str, name: str, scope: str) -> str:
+        def make_key(self, who: str, name: str, scope: str) -> Any:
             steps["POST /api/auth/tokens"] += 1
             answer = self.ask(who, "POST", "/api/auth/tokens", {"name": name, "scope": scope})
+            if len(people[who].keys) >= MAX_TOKENS:
+                assert (answer.status_code, answer.json()["error"]["code"]) == (409, "LIMIT_REACHED")
+                return multiple()
             key = answer.json()["data"]
             assert (answer.status_code, key["name"], key["scope"]) == (201, name.strip(), scope)
             people[who].keys[key["id"]] = key
@@ -606,6 +610,8 @@ def machine(
             steps["GET /api/tasks with a personal token"] += 1
             if key in people[who].keys:
                 self.lists_what_is_theirs(who, people[who].keys[key]["token"])
+                for path in ("sessions", "tokens"):
+                    assert ask(people[who].keys[key]["token"], "GET", f"/api/auth/{path}").status_code == 403
 
         @rule(who=WHO, key=consumes(key_ids))
         def delete_key(self, who: str, key: str) -> None:
@@ -644,6 +650,8 @@ def machine(
                 answer = ask(None, "POST", "/api/auth/refresh", {"refresh_token": people[who].logins[session]})
                 login = answer.json()["data"]
                 assert login["user"] == people[who].profile
+                again = ask(None, "POST", "/api/auth/refresh", {"refresh_token": people[who].logins[session]})
+                assert again.json()["data"]["refresh_token"] == login["refresh_token"]
                 people[who].logins[session] = login["refresh_token"]
                 self.lists_what_is_theirs(who, login["token"])
 
@@ -667,15 +675,19 @@ def machine(
                 people[who].logins.clear()
 
         @precondition(lambda self: self.slow < SLOW)
-        @rule(who=WHO)
-        def change_password(self, who: str) -> None:
+        @rule(who=WHO, revoke=st.booleans())
+        def change_password(self, who: str, revoke: bool) -> None:
             steps["POST /api/auth/me/password"] += 1
             self.slow += 1
             new = people[who].password[::-1]
-            body = {"current_password": people[who].password, "new_password": new}
+            body = {"current_password": people[who].password, "new_password": new, "revoke_tokens": revoke}
             assert self.ask(who, "POST", "/api/auth/me/password", body).status_code == 204
             people[who].password = new
             people[who].logins.clear()
+            if revoke:
+                keys = [key["token"] for key in people[who].keys.values()]
+                people[who].keys.clear()
+                assert {ask(key, "GET", "/api/tasks").status_code for key in keys} <= {401}
 
         @precondition(lambda self: self.slow < SLOW)
         @rule(who=WHO)
