@@ -211,16 +211,19 @@ class TestTwoWorkers:
 
 
 class TestDurations:
+    @pytest.mark.parametrize("of_another", [False, True], ids=["no device token", "a device token of another account"])
     async def test_a_wrong_login_takes_as_long_whether_there_is_an_account_or_not(
-        self, client: httpx.AsyncClient, sql: Any
+        self, client: httpx.AsyncClient, sql: Any, of_another: bool
     ) -> None:
         known = (await signed_up(client))["user"]["email"]
+        device = (await signed_up(client))["device_token"] if of_another else None
         took: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(11):
             for exists in (True, False):
                 email = known if exists else someone()["email"]
                 began = time.perf_counter()
-                answer = await attempt(client, email, "not hers")
+                body = {"email": email, "password": "not hers", "device_token": device}
+                answer = await client.post("/auth/login", json=body)
                 took[exists].append(time.perf_counter() - began)
                 assert (answer.status_code, answer.json()) == (401, WRONG)
                 await sql.execute("TRUNCATE rate_limits")
