@@ -199,7 +199,7 @@ async def change_password(owner: Owner, old: str, new: str, *, revoke_tokens: bo
 async def delete_user(owner: Owner) -> None:
     """Delete the user, and with it everything that there is about the user."""
     limits = {"user_limit": limit_key(owner.id), "device_limits": device_tokens.limit_prefix(owner.id)}
-    await database.fetch(DELETE_USER, owner=owner.id, **limits)
+    await database.fetch_all((LOCK, {"owner": owner.id}), (DELETE_USER, {"owner": owner.id, **limits}))
 
 
 def limit_key(owner_id: str) -> str:
