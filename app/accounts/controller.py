@@ -190,7 +190,7 @@ class AccountController(AccountRoutes):
         account = await proof.again(user, data.current_password)
         new = await passwords.hashed(data.new_password)
         old = f"{account.password_hash}"
-        if not await queries.change_password(user, old, new, revoke_tokens=data.revoke_tokens):
+        if not await queries.change_password(user, old, new, revoke_tokens=data.revoke_tokens is True):
             raise InvalidCredentials  # somebody else has changed it meanwhile
         state.authenticator.forget(user)
 

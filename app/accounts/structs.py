@@ -151,14 +151,17 @@ class Credentials(msgspec.Struct, frozen=True):
 
     email: Email
     password: Password
-    device_token: Annotated[
-        str | None,
-        Meta(
-            description="From the last login on this device. With it, wrong passwords that others send do not lock "
-            "this login. One that is not valid counts as none.",
-            examples=["tsd_…"],
-        ),
-    ] = None
+    device_token: (
+        Annotated[
+            str | None,
+            Meta(
+                description="From the last login on this device. With it, wrong passwords that others send do not lock "
+                "this login. One that is not valid counts as none.",
+                examples=["tsd_…"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
     def __post_init__(self) -> None:
         """Normalise the address. Raises Invalid."""
@@ -186,9 +189,10 @@ class PasswordChange(msgspec.Struct, frozen=True):
 
     current_password: Password
     new_password: NewPassword
-    revoke_tokens: Annotated[
-        bool, Meta(description="Whether to revoke all personal access tokens as well.", examples=[True])
-    ] = False
+    revoke_tokens: (
+        Annotated[bool, Meta(description="Whether to revoke all personal access tokens as well.", examples=[True])]
+        | UnsetType
+    ) = UNSET
 
     def __post_init__(self) -> None:
         """Raises Invalid."""

@@ -59,7 +59,7 @@ def bring_canaries(url: str, port: int) -> None:
         task = client.post("/api/tasks", json=TEXT).json()["data"]
         joan = {"name": "Canary", "email": "canary@example.org", "password": "canary-password"}
         login = client.post("/api/auth/signup", json=joan).json()["data"]
-        HIDDEN.extend([login["refresh_token"], *login["token"].split(".")[1:]])
+        HIDDEN.extend([login["refresh_token"], login["device_token"], *login["token"].split(".")[1:]])
         script = client.post("/api/auth/tokens", json={"name": "canary", "scope": "read"}).json()["data"]
         HIDDEN.append(script["token"])
         for method, path, body in [
