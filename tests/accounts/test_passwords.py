@@ -275,6 +275,22 @@ class TestChange:
             refresh_token = answer.json()["data"]["refresh_token"]
             assert who(await refreshed(stranger, refresh_token)) == (401, NO_GOOD, SPENT)
 
+    async def test_a_login_whose_password_is_changed_once_it_was_looked_at_comes_to_nothing(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        transaction = sql.transaction()
+        await transaction.start()
+        await sql.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lovelace.id)
+        login = asyncio.create_task(attempt(stranger))
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not await sql.fetchval(waiting):  # noqa: ASYNC110 # the database tells
+            await asyncio.sleep(0.02)
+        await sql.execute("UPDATE credentials SET password_hash = $1", WEAKER.hash(NEW))
+        await transaction.commit()
+
+        assert who(await login) == (401, NOT_SENT, WRONG)
+        assert await sql.fetchval("SELECT count(*) FROM login_sessions") == 1
+
     async def test_a_script_may_not_even_with_the_password(self, lovelace: Person) -> None:
         made = await lovelace.post("/api/auth/tokens", json={"name": "x", "scope": "write"})
         headers = bearer(made.json()["data"]["token"])
