@@ -134,18 +134,6 @@ class EmailTaken(Failure):
     message = "There is an account with this email address."
 
 
-class LimitReached(Failure):
-    """As many of something as one account may have."""
-
-    status = 409
-    code = "LIMIT_REACHED"
-
-    def __init__(self, message: str) -> None:
-        """Take the sentence that says how many there may be of what."""
-        super().__init__()
-        self.message = message
-
-
 class PayloadTooLarge(Failure):
     """A body over the limit."""
 

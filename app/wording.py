@@ -3,6 +3,7 @@
 from typing import Any
 
 from app import failures as known
+from app.accounts.failures import TooManyTokens
 from app.failures import Failure
 from app.query import MAX_LIMIT, InvalidCursor
 from app.tasks.failures import (
@@ -64,7 +65,7 @@ FAILURES: tuple[Failure, ...] = (
 OTHERS: tuple[Failure, ...] = (
     known.InvalidCredentials(),
     InvalidCursor(),
-    known.LimitReached("There are 50 personal access tokens, and there can be no more. Delete one first."),
+    TooManyTokens(50, 50),
     KeyReused(),
 )
 CODES = {failure.status: failure.code for failure in FAILURES}  # of several, the last names the response

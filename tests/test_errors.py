@@ -146,9 +146,14 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (
-        failures.LimitReached("There are 50 of them, and 50 at most."),
+        accounts.TooManyTokens(50, 50),
         409,
-        {"error": {"code": "LIMIT_REACHED", "message": "There are 50 of them, and 50 at most."}},
+        {
+            "error": {
+                "code": "LIMIT_REACHED",
+                "message": "There are 50 personal access tokens, and 50 at most. Delete one first.",
+            }
+        },
         {},
     ),
     (

@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from app.accounts import logins, paging, personal_tokens
 from app.accounts.controller import AccountRoutes
-from app.accounts.failures import SessionNotFound, TokenNotFound
+from app.accounts.failures import SessionNotFound, TokenNotFound, TooManyTokens
 from app.accounts.structs import (
     NewPersonalTokenData,
     PersonalTokenListData,
@@ -20,7 +20,6 @@ from app.accounts.structs import (
 )
 from app.auth.middleware import CurrentUser
 from app.bodies import check_body, check_body_headers
-from app.failures import LimitReached
 from app.handlers import Reply, delete, get, post
 from app.openapi import failures
 from app.query import InvalidCursor
@@ -74,7 +73,7 @@ class AccessController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="createToken",
         summary="Make a personal access token",
-        responses=failures(400, 401, 403, LimitReached, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, TooManyTokens, 413, 415, 422, 429, 503),
     )
     async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
         """For a script. It is a bearer token for tasks, and is shown this once.

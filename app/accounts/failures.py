@@ -1,6 +1,6 @@
 """What can go wrong with accounts alone."""
 
-from app.failures import NotFound
+from app.failures import Failure, NotFound
 
 
 class UserNotFound(NotFound):
@@ -19,3 +19,15 @@ class TokenNotFound(NotFound):
     """No such personal access token of the caller's."""
 
     message = "There is no such token."
+
+
+class TooManyTokens(Failure):
+    """As many personal access tokens as an account may have."""
+
+    status = 409
+    code = "LIMIT_REACHED"
+
+    def __init__(self, count: int, limit: int) -> None:
+        """Take how many there are, and how many there may be."""
+        super().__init__()
+        self.message = f"There are {count} personal access tokens, and {limit} at most. Delete one first."

@@ -8,14 +8,14 @@ from piccolo.querystring import QueryString
 
 from app import owners
 from app.accounts import paging
-from app.accounts.failures import TokenNotFound
+from app.accounts.failures import TokenNotFound, TooManyTokens
 from app.accounts.paging import Found, Window
 from app.accounts.queries import LOCK
 from app.accounts.structs import NewPersonalToken, PersonalToken, PersonalTokenRequest
 from app.auth import opaque
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import InvalidToken, LimitReached
+from app.failures import InvalidToken
 from app.statements import Param, Statement, columns_of
 
 OWNER, ID, NAME, SCOPE = Param("owner"), Param("id"), Param("name"), Param("scope")
@@ -81,7 +81,7 @@ DELETE = Statement(
 async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
     """Store a new token and return it, for the only time.
 
-    Where there are 50 already, the oldest of the expired ones makes room. Raises LimitReached where none has expired,
+    Where there are 50 already, the oldest of the expired ones makes room. Raises TooManyTokens where none has expired,
     and InvalidToken for an owner who may not be added or whose login has ended meanwhile.
     """
     token = opaque.new_personal()
@@ -97,7 +97,7 @@ async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
         if not is_logged_in:
             raise InvalidToken
         if count >= MAX_TOKENS:
-            raise LimitReached(f"There are {count} personal access tokens, and {MAX_TOKENS} at most. Delete one first.")
+            raise TooManyTokens(count, MAX_TOKENS)
         return (await transaction.fetch(CREATE, owner=owner.id, **values))[0]
 
 
