@@ -41,9 +41,10 @@ rollback: (install "requirements.txt")
 token USER: (install "requirements.txt")
     @{{ python }} -m app token {{ quote(USER) }}
 
-# Make a login for the admin; asks for the password
-admin-user NAME="": (install "requirements.txt")
-    @{{ python }} -m app admin-user {{ if NAME == "" { "" } else { quote(NAME) } }}
+# Make a login for the admin, asking for the password; `--unlock` lets one be tried again after too many failures
+[positional-arguments]
+admin-user *ARGS: (install "requirements.txt")
+    @{{ python }} -m app admin-user "$@"
 
 # Open psql on the configured database
 psql: (install "requirements.txt")

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     staff = commands.add_parser("admin-user", help="make a login for the admin")
     staff.add_argument("username", nargs="?")
+    staff.add_argument("--unlock", action="store_true", help="let this login be tried again after too many failures")
     staff.set_defaults(command=_admin_user)
     return parser
 
@@ -93,9 +94,25 @@ def _psql(chosen: Settings, _: argparse.Namespace) -> None:
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
     import asyncpg
 
-    from app.admin import Staff
+    try:
+        (_unlock if options.unlock else _make_admin_user)(options.username or input("Username: "))
+    except asyncpg.UndefinedTableError:
+        raise SystemExit("There are no tables yet: run `just migrate` first.") from None
 
-    username = options.username or input("Username: ")
+
+def _unlock(username: str) -> None:
+    from app import staff
+
+    if not asyncio.run(staff.unlock(username)):
+        raise SystemExit("There is no login of that name.")
+    print(f"{username} can try to log in at /admin/ again.")
+
+
+def _make_admin_user(username: str) -> None:
+    import asyncpg
+
+    from app.staff import Staff
+
     if sys.stdin.isatty():
         password = getpass.getpass("Password: ")
         if getpass.getpass("The same again: ") != password:
@@ -109,8 +126,6 @@ def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
         raise SystemExit(f"{error}") from None
     except asyncpg.UniqueViolationError:
         raise SystemExit("There is a login of that name already.") from None
-    except asyncpg.UndefinedTableError:
-        raise SystemExit("There are no tables yet: run `just migrate` first.") from None
     print(f"{username} can log in at /admin/ now.")
 
 

@@ -89,6 +89,14 @@ class TestAdminUser:
         assert f"{name} can log in at /admin/ now." in shown
         assert "a long password" not in shown
 
+    def test_it_unlocks_a_login_and_no_other(self, database_url: str) -> None:
+        name = f"staff {secrets.token_hex(4)}"
+        assert typed(["admin-user"], name, "a long password", "a long password")[0] == 0
+        code, shown = typed(["admin-user", name, "--unlock"])
+        assert (code, shown.splitlines()[-1]) == (0, f"{name} can try to log in at /admin/ again.")
+        code, shown = typed(["admin-user", "nobody at all", "--unlock"])
+        assert (code, shown.splitlines()[-1]) == (1, "There is no login of that name.")
+
     def test_two_passwords_that_differ_make_nobody(self, database_url: str) -> None:
         code, shown = typed(["admin-user", "nobody"], "a long password", "another password")
         assert code == 1

@@ -18,7 +18,7 @@ import pytest
 from litestar import Litestar
 from playwright.async_api import Browser, Page, expect
 
-from app.admin import Staff
+from app.staff import Staff
 from tests.conftest import token
 
 PASSWORD = "correct horse battery"
