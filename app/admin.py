@@ -19,6 +19,7 @@ from litestar.types import Message, Receive, Send
 from piccolo.columns import Column
 from piccolo.table import Table
 
+from app import admin_page
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
 from app.database import database
 from app.docs import ONE_DAY, POLICY
@@ -165,7 +166,7 @@ def _house() -> Any:
     tasks = [Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at, Task.deleted_at]
     given = [Task.id, Task.user_id, Task.created_at, Task.updated_at, Task.version, Task.deleted_at, Task.changed_by]
     limits = [RateLimit.email, RateLimit.failed_attempts, RateLimit.last_attempt, RateLimit.locked_until]
-    return create_admin(
+    house = create_admin(
         [
             table(User, users, User.created_at, [User.id, User.created_at, User.updated_at]),
             table(Task, tasks, Task.id, given),
@@ -177,6 +178,8 @@ def _house() -> Any:
         production=True,  # all that it changes is a cookie, on which `_outwards` has the last word
         site_name="Tasks API",
     )
+    admin_page.serve(house)
+    return house
 
 
 def _without(fixed: list[Any], values: dict[Any, Any]) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ import pytest
 from litestar import Litestar
 
 from app.admin import _house
+from app.admin_page import mended
 from app.bodies import MAX_BODY_BYTES
 from app.database import database
 from app.staff import DEVICE_SECONDS, MAX_LOGINS_UNDER_WAY, LoginRequest, Staff, login_request, unlock
@@ -112,7 +113,8 @@ class TestDoor:
         page = (await stranger.get("/admin/")).text
 
         links = re.findall(r'(?:src|href)="([^"]+)"', page)
-        assert len(links) == 2
+        assert len(links) == 3
+        assert re.fullmatch(r"\./assets/page\.js\?v=[0-9a-f]{8}", links[0])
         for link in links:
             assert link.startswith("./assets/")
             answer = await stranger.get(f"/admin/{link}")
@@ -120,6 +122,11 @@ class TestDoor:
             assert answer.headers["cache-control"] == "max-age=86400, public"
             assert answer.headers["x-content-type-options"] == "nosniff"
         assert (await stranger.get("/admin/assets/none.js")).headers["cache-control"] == "no-store"
+
+    def test_a_script_of_another_version_of_piccolos_is_not_served(self) -> None:
+        with pytest.raises(RuntimeError) as refused:
+            mended("globalThis.another = 1")
+        assert "piccolo_admin has changed" in str(refused.value)
 
     async def test_without_its_slash_it_is_a_redirect(self, stranger: httpx.AsyncClient) -> None:
         answer = await stranger.get("/admin")

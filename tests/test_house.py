@@ -25,6 +25,7 @@ FLOORS = {
     "app.upkeep": 6,
     "app.piccolo_app": 7,
     "app.admin": 7,
+    "app.admin_page": 0,
     "app.staff": 6,
     "app.health": 6,
     "app.tasks.controller": 7,
