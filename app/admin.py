@@ -20,15 +20,18 @@ from piccolo.columns import Column
 from piccolo.table import Table
 
 from app import admin_page
+from app.admin_rows import check_unchanged, tagged
+from app.admin_tables import RateLimitRow, TaskRow, UserRow
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
 from app.database import database
 from app.docs import ONE_DAY, POLICY
 from app.failures import Forbidden, Invalid, MethodNotAllowed, Unavailable
 from app.staff import DEVICE_COOKIE, DEVICE_SECONDS, LoginRequest, Staff, login_request
-from app.tables import RateLimit, Task, User
+from app.tasks.structs import TaskPatch
 
 logger = logging.getLogger(__name__)
 
+TASK_STAMPS = (TaskRow.created_at, TaskRow.updated_at, TaskRow.deleted_at)
 BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
 
@@ -73,7 +76,9 @@ async def _door(scope: Any, receive: Receive, send: Send) -> None:
     if scope["method"] not in SAFE_METHODS:
         scope["scheme"] = "http"  # over https Piccolo checks the sender too, by a list that it must be given
     try:
-        await house(scope, inwards, outwards)
+        if scope["method"] == "PATCH":
+            await check_unchanged(house, {**scope})
+        await house(scope, inwards, tagged(scope, outwards))
     except (asyncpg.DataError, ValueError, TypeError) as error:
         logger.warning("The admin could not take a value: %s", type(error).__name__)
         raise Invalid("value", "One of the values cannot be taken") from error
@@ -155,22 +160,31 @@ def _house() -> Any:
 
     def table(kind: type[Table], shown: list[Any], newest: Column, fixed: list[Any]) -> TableConfig:
         def changes(row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-            return _without(fixed, values)
+            return {column: _text(column, value) for column, value in _without(fixed, values).items()}
 
-        hooks, order = [Hook(HookType.pre_patch, changes)], [OrderBy(newest, ascending=False)]
+        def new(row: Any) -> Any:
+            if isinstance(row, TaskRow):
+                row.title, row.description = (
+                    _text(TaskRow.title, row.title),
+                    _text(TaskRow.description, row.description),
+                )
+            return row
+
+        hooks = [Hook(HookType.pre_patch, changes), Hook(HookType.pre_save, new)]
+        order = [OrderBy(newest, ascending=False)]
         return TableConfig(kind, visible_columns=shown, visible_filters=shown, hooks=hooks, order_by=order)
 
     for name in ("piccolo_admin.endpoints", "piccolo_api.crud.exceptions"):
         logging.getLogger(name).disabled = True  # their tracebacks quote rows; what we log does not
-    users = [User.id, User.name, User.email, User.email_verified, User.created_at]
-    tasks = [Task.id, Task.user_id, Task.title, Task.completed, Task.created_at, Task.updated_at, Task.deleted_at]
-    given = [Task.id, Task.user_id, Task.created_at, Task.updated_at, Task.version, Task.deleted_at, Task.changed_by]
-    limits = [RateLimit.email, RateLimit.failed_attempts, RateLimit.last_attempt, RateLimit.locked_until]
+    users = [UserRow.id, UserRow.name, UserRow.email, UserRow.emailVerified, UserRow.createdAt]
+    tasks = [*(TaskRow.id, TaskRow.user_id, TaskRow.title, TaskRow.completed), *TASK_STAMPS]
+    given = [TaskRow.id, TaskRow.user_id, *TASK_STAMPS, TaskRow.version, TaskRow.changed_by]
+    limits = [RateLimitRow.email, RateLimitRow.failed_attempts, RateLimitRow.last_attempt, RateLimitRow.locked_until]
     house = create_admin(
         [
-            table(User, users, User.created_at, [User.id, User.created_at, User.updated_at]),
-            table(Task, tasks, Task.id, given),
-            table(RateLimit, limits, RateLimit.last_attempt, [RateLimit.email, RateLimit.created_at]),
+            table(UserRow, users, UserRow.createdAt, [UserRow.id, UserRow.createdAt, UserRow.updatedAt]),
+            table(TaskRow, tasks, TaskRow.id, given),
+            table(RateLimitRow, limits, RateLimitRow.last_attempt, [RateLimitRow.email, RateLimitRow.created_at]),
         ],
         auth_table=Staff,
         session_table=StaffSession,
@@ -187,5 +201,14 @@ def _without(fixed: list[Any], values: dict[Any, Any]) -> dict[Any, Any]:
     # By identity: columns that are compared make SQL, which is true.
     free = [each for each in values if isinstance(each, Column) and not any(each is one for one in fixed)]
     if not free:
-        raise Invalid("value", "None of these fields can be changed here")
+        raise Invalid("value", "None of these fields can be changed here" if values else "Nothing was changed")
     return {column: values[column] for column in free}
+
+
+def _text(column: Column, value: Any) -> Any:
+    """Hold the texts of a task to the API's rules. Raises Invalid."""
+    if column is TaskRow.title and value is not None:
+        return TaskPatch(title=value).title
+    if column is TaskRow.description:
+        return TaskPatch(description=value).description
+    return value

@@ -27,3 +27,63 @@ globalThis.Blob = class extends Blob {
     super(isCSV ? parts.map(withoutFormulas) : parts, options);
   }
 };
+
+/** Return how a row's id is written into a URL: app/admin_tables.py reads it. */
+function rowKey(id) {
+  const text = String(id);
+  if (/^[0-9]+$/.test(text)) return text;
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return `~${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
+}
+
+// The row that is open in a form, as it was read: its path, its entity tag and its values.
+let open = { path: "", tag: "", values: {} };
+// What the fields of a form held before anybody touched it.
+let untouched = new WeakMap();
+
+const pathOf = (url) => new URL(url, location.href).pathname;
+const fieldsOf = (form) => [...new FormData(form).entries()];
+
+/** A row was read: it is what the form shows from now on. */
+function opened(answer) {
+  open = { path: pathOf(answer.config.url), tag: answer.headers.etag, values: answer.data };
+  untouched = new WeakMap();
+}
+
+const isOpen = (url) => pathOf(url) === open.path;
+
+/** Return the options of a request that changes a row: unless it has changed since it was opened (RFC 9110, 13.1.1). */
+function unlessChanged(url) {
+  return isOpen(url) && open.tag ? { headers: { "If-Match": open.tag } } : {};
+}
+
+for (const kind of ["focusin", "pointerdown", "keydown"]) {
+  document.addEventListener(
+    kind,
+    (event) => {
+      const form = event.target.closest?.("form");
+      if (form && !untouched.has(form)) untouched.set(form, fieldsOf(form));
+    },
+    true,
+  );
+}
+
+/** Return the fields of a form that somebody has changed. A text of several lines keeps the line breaks that it had. */
+function changed(form) {
+  const before = untouched.get(form) ?? fieldsOf(form);
+  const fields = new FormData();
+  fieldsOf(form).forEach(([name, value], at) => {
+    if (before[at]?.[0] === name && before[at][1] === value) return;
+    const hasCRLF = String(open.values[name] ?? "").includes("\r\n");
+    fields.append(name, hasCRLF ? value.replace(/\r?\n/g, "\r\n") : value);
+  });
+  return fields;
+}
+
+/** Return what a refusal says to people, or undefined where it says nothing of the kind. */
+function sentence(refusal) {
+  if (typeof refusal?.detail === "string") return refusal.detail;
+  return refusal?.error?.message;
+}
+
+globalThis.tasksAdmin = { rowKey, opened, isOpen, unlessChanged, changed, sentence };

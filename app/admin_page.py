@@ -17,6 +17,42 @@ OURS = Path(__file__).with_name("admin_page.js")
 MENDS = [
     # Our policy forbids to evaluate strings, and browsers log each attempt.
     (r'Function\("return this"\)\(\)', "globalThis", 2),
+    # Ids go into URLs as they are: `ada#2` means `ada` there.
+    (r"(tables/\$\{(\w+)\.tableName\}/)\$\{\2\.rowID\}/", r"\1${tasksAdmin.rowKey(\2.rowID)}/", 3),
+    # A form sends every field, whether it was changed or not, and as the browser shows it.
+    (
+        r"new FormData\((\w+)\.target\)(,\w+=\{\};for\(const \w+ of \w+\.entries\(\)\)\{[^{}]*\{[^{}]*\}\)\}"
+        r"const \w+=\{tableName:this\.tableName,rowID:this\.rowID,data:)",
+        r"tasksAdmin.changed(\1.target)\2",
+        1,
+    ),
+    # A row that was opened is saved as long as it is the same, and shown again then.
+    (r'return (\w+)\.commit\("updateSelectedRow",(\w+)\.data\)', r"tasksAdmin.opened(\2);\g<0>", 1),
+    (
+        r"updateRow\((\w+),(\w+)\)\{return await (\w+)\.patch\((`[^`]+`),\2\.data\)\}",
+        r"updateRow(\1,\2){const saved=await \3.patch(\4,\2.data,tasksAdmin.unlessChanged(\4));"
+        r'if(tasksAdmin.isOpen(\4))await \1.dispatch("fetchSingleRow",\2);return saved}',
+        1,
+    ),
+    # What is refused is refused with a sentence.
+    (
+        r'return (\w)==422\?typeof (\w)=="object"\?\2\.db_error\?',
+        r"return tasksAdmin.sentence(\2)?[tasksAdmin.sentence(\2)]:"
+        r'\1==422?typeof \2=="object"?\2.db_error?',
+        1,
+    ),
+    (
+        r"`Error - \$\{(\w+)\.response\.data\.detail\}`",
+        r"`Error - ${tasksAdmin.sentence(\1.response.data)}`",
+        1,
+    ),
+    (
+        r'(catch\((\w+)\)\{console\.log\("Request failed"\),(?:(?!catch\().){1,600}?contents:)"Problem logging in"',
+        r'\1tasksAdmin.sentence(\2.response?.data)??"Problem logging in"',
+        1,
+    ),
+    # The page of the row whose id is `add`.
+    (r'path:"/:tableName/add/"', 'path:"/:tableName/add/row/"', 1),
 ]
 
 

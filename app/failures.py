@@ -134,6 +134,14 @@ class EmailTaken(Failure):
     message = "There is an account with this email address."
 
 
+class RowChanged(Failure):
+    """RFC 9110, section 15.5.13: a row is not what the member of staff who would save it has seen."""
+
+    status = 412
+    code = "PRECONDITION_FAILED"
+    message = "This row has changed since it was opened. Open it again, and make your change once more."
+
+
 class PayloadTooLarge(Failure):
     """A body over the limit."""
 

@@ -7,7 +7,6 @@ import warnings
 
 from piccolo.columns import Array, BigInt, BigSerial, Boolean, Bytea, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
-from piccolo.columns.readable import Readable
 from piccolo.constraints import Check
 from piccolo.table import Table
 
@@ -27,11 +26,6 @@ class User(Table, tablename="user", db=database):
     image = Text(null=True, default=None)
     created_at = Timestamptz(null=False, db_column_name="createdAt")
     updated_at = Timestamptz(null=False, db_column_name="updatedAt")
-
-    @classmethod
-    def get_readable(cls) -> Readable:
-        """How the admin names a user."""
-        return Readable(template="%s (%s)", columns=[cls.name, cls.id])
 
 
 class Task(Table, tablename="tasks", db=database):

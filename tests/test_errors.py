@@ -67,6 +67,15 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
     (accounts.TokenNotFound(), 404, envelope("NOT_FOUND", "There is no such token."), {}),
     (tasks.TaskNotFound(), 404, envelope("NOT_FOUND", "There is no such task."), {}),
     (
+        failures.RowChanged(),
+        412,
+        envelope(
+            "PRECONDITION_FAILED",
+            "This row has changed since it was opened. Open it again, and make your change once more.",
+        ),
+        {},
+    ),
+    (
         tasks.PreconditionFailed({"id": 1}, '"v7"'),
         412,
         {

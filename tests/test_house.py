@@ -26,6 +26,8 @@ FLOORS = {
     "app.piccolo_app": 7,
     "app.admin": 7,
     "app.admin_page": 0,
+    "app.admin_rows": 3,
+    "app.admin_tables": 4,
     "app.staff": 6,
     "app.health": 6,
     "app.tasks.controller": 7,

@@ -96,7 +96,7 @@ ADMIN: list[Operation] = [
         ("GET", f"/admin/api/tables/{table}/?{name}={{}}", None)
         for table, names in {
             "tasks": ["id", "user_id", "title", "title__operator", "user_id__match", "completed", "created_at"],
-            "user": ["id", "email", "email_verified", "created_at"],
+            "user": ["id", "email", "emailVerified", "createdAt"],
             "rate_limits": ["email", "failed_attempts", "locked_until"],
         }.items()
         for name in [*names, "__order", "__page", "__page_size", "__visible_fields", "__cursor", "__readable", "{}"]
@@ -104,7 +104,7 @@ ADMIN: list[Operation] = [
     *(("GET", f"/admin/api/tables/tasks/ids/?{name}={{}}", None) for name in ("search", "limit", "offset")),
     ("POST", "/admin/api/tables/tasks/", FORM),
     ("PATCH", "/admin/api/tables/tasks/{}/", FORM),
-    ("PATCH", "/admin/api/tables/user/ada/", {"name": "Ada", "email": "ada@example.com", "email_verified": True}),
+    ("PATCH", "/admin/api/tables/user/~YWRh/", {"name": "Ada", "email": "ada@example.com", "emailVerified": True}),
     ("DELETE", "/admin/api/tables/tasks/{}/", None),
     ("POST", "/admin/api/tables/user/", {"id": "x", "name": "x", "email": "x"}),
     ("GET", "/admin/public/translations/{}/", None),

@@ -101,10 +101,18 @@ def bring_canaries_to_the_admin(url: str, name: str) -> None:
     log_in(client, "canary", "canary-password")
     assert log_in(client, name).status_code == 200
     HIDDEN.extend(client.cookies.values())
-    for path in ("tasks/?title=canary", "tasks/?title=canary%00", "user/canary%0d%0acanary/", "tasks/?__order=canary"):
+    key = "user/~Y2FuYXJ5LWlk/"  # canary-id
+    for path in (
+        "tasks/?title=canary",
+        "tasks/?title=canary%00",
+        "user/canary%0d%0acanary/",
+        "tasks/?__order=canary",
+        key,
+    ):
         client.get(f"/admin/api/tables/{path}")
+    client.get(f"/admin/api/tables/{key}")
     for body in ({"name": "canary\0"}, {"email": "canary@example.org"}, {"canary": "canary"}):
-        client.patch("/admin/api/tables/user/canary-id/", json=body)
+        client.patch(f"/admin/api/tables/{key}", json=body)
     client.close()
 
 
