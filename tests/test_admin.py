@@ -563,9 +563,10 @@ class TestTables:
     ) -> None:
         path = f"/admin/api/tables/tasks/{task['id']}/"
         tag = (await grace.get(f"{path}?__readable=true")).headers["etag"]
-        for seen in (tag, f"W/{tag}"):
-            saved = await grace.patch(path, json={"title": " Buy oats "}, headers={"if-match": seen})
-            assert (saved.status_code, saved.json()["title"]) == (200, "Buy oats")
+        for spelling in ("", "W/"):
+            saved = await grace.patch(path, json={"title": " Buy oats "}, headers={"if-match": f"{spelling}{tag}"})
+            assert saved.status_code == 200, saved.text
+            assert saved.json()["title"] == "Buy oats"
             tag = (await grace.get(f"{path}?__readable=true")).headers["etag"]
 
         await ada.patch(f"/api/tasks/{task['id']}", json={"description": "Two"})
