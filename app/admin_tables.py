@@ -106,9 +106,7 @@ class _Deletion:
 class RateLimitRow(Table, tablename="rate_limits", db=database):
     """Failed logins of an email address, or from a network, and until when they lock it."""
 
-    email = RowId(
-        primary_key=True, default=None, help_text="Or `ip:` and a network; `staff…:` and a name, device or network."
-    )
+    email = RowId(primary_key=True, default=None, help_text="Or `ip:`, `user:`, `device:` or `staff…:` and a name.")
     failed_attempts = Integer(null=False, default=0)
     last_attempt = Timestamptz(null=False)
     locked_until = Timestamptz(null=True, default=None)

@@ -133,7 +133,7 @@ class RateLimit(Table, tablename="rate_limits", db=database):
     """Failed attempts to prove an identity, by what they are counted by, and until when they lock it.
 
     That is an email address, or a prefix and a name, which is no email: `ip:` and a network, `user:` and the id of
-    somebody who is logged in, `device:` and the hash of a device token.
+    somebody who is logged in, `device:` and the hash of a device token, `staff…:` and the like of `app/staff.py`.
     """
 
     email = Text(primary_key=True, default=None, help_text="Or `ip:`, `user:` or `device:` and a name.")
