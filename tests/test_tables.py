@@ -23,8 +23,9 @@ from piccolo.columns import (
 )
 from piccolo.table import Table
 
+from app.admin_tables import UserRow
 from app.piccolo_app import APP_CONFIG
-from app.tables import Task, User
+from app.tables import Task
 
 LARGEST_ID = 2**53 - 1
 
@@ -104,11 +105,11 @@ class TestAgreement:
             "personal_access_tokens",
         ]
 
-    async def test_a_user_is_shown_by_name_and_id(
+    async def test_a_user_is_shown_to_staff_by_name_email_and_id(
         self, running: Litestar, clean: None, sql: asyncpg.Connection
     ) -> None:
         await sql.execute("""INSERT INTO "user" (id, name, email) VALUES ('u1', 'Ada', 'ada@example.com')""")
-        assert await User.select(User.get_readable()) == [{"readable": "Ada (u1)"}]
+        assert await UserRow.select(UserRow.get_readable()) == [{"readable": "Ada <ada@example.com> (u1)"}]
 
 
 class TestStamps:
