@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
-from app import embedded, migrations, pool, settings
+from app import embedded, migrations, pool, settings, user_table
 from app.failures import Unavailable
 from app.pulse import Pulse
 from app.statements import Statement
@@ -30,8 +30,7 @@ HEAD_START_SECONDS = 1.0  # for a database that is there, before the service lis
 # Piccolo asks for the staff and for migrations: as who we log in as, and for all owners. Until its transaction ends,
 # so that it is no state of a session, which a pooler would hand on.
 AS_STAFF = "SELECT set_config('role', 'none', true), set_config('tasks.staff', 'on', true)"
-
-IS_WALLED = "SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE"
+ABOUT = f"SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE AS is_walled, {user_table.IS_OURS} AS is_ours"
 
 
 class StaffTransaction(PostgresTransaction):
@@ -56,6 +55,7 @@ class Database(PostgresEngine):
         """Connect to nothing: Piccolo's own engine would, at import."""
         super().__init__(config={}, extensions=())
         self.ready = False
+        self.users_are_ours: bool | None = None  # whether we made their table; None until the database is known
         self._timeout = 5.0
         self._pulse: Pulse | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -200,9 +200,11 @@ class Database(PostgresEngine):
             await asyncio.sleep(0.5)
         # Not before: a migration makes the role that the pool's connections take on.
         self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool", heard)
-        walled = await _until_it_works(lambda: self.pool.run(IS_WALLED, []), "ask for row-level security", heard)
-        if not walled[0][0]:
+        about = await _until_it_works(lambda: self.pool.run(ABOUT, []), "look at the database", heard)
+        if not about[0]["is_walled"]:
             logger.warning("Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md.")
+        self.users_are_ours = about[0]["is_ours"]
+        logger.info(user_table.told(chosen.accounts, ours=about[0]["is_ours"]))
         self.ready = True
         heard.set()
         logger.info("The database is ready.")

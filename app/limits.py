@@ -39,6 +39,8 @@ HEAD_BYTES = WAYS * DIGEST_BYTES  # of a set: the digests, and then the rows
 SET_BYTES = HEAD_BYTES + WAYS * ROW_BYTES
 SECRET_BYTES = 16
 SIZE = SECRET_BYTES + SETS * SET_BYTES  # 4 MB, for 32,768 users and addresses
+SPAN = -(-SIZE // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY  # from one count in the file to the next
+REQUESTS, SIGN_UPS = 0, 1  # what is counted, each in a part of the file
 REMEMBERED = 4096  # names whose digest need not be made again
 
 TRIES = 200  # to have the lock: the others do not wait for a worker that was stopped while it had it
@@ -47,13 +49,13 @@ TRIES = 200  # to have the lock: the others do not wait for a worker that was st
 class Limiter:
     """Counts requests by the names of those who ask."""
 
-    def __init__(self, rate: Rate, path: str | None = None) -> None:
-        """Count together with all that have this file; with none, alone."""
+    def __init__(self, rate: Rate, path: str | None = None, what: int = REQUESTS) -> None:
+        """Count together with all that have this file, and count the same; with none, alone."""
         self._limit = rate.requests
         self._step = rate.seconds / PARTS
         self._policy = (b"ratelimit-policy", b'"default";q=%d;w=%d' % rate)
         self._file = -1 if path is None else os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._memory = mmap.mmap(self._file, SIZE)
+        self._memory = mmap.mmap(self._file, SIZE, offset=0 if path is None else what * SPAN)
         if path is None:
             self._memory[:SECRET_BYTES] = os.urandom(SECRET_BYTES)
         self._secret = self._memory[:SECRET_BYTES]
@@ -72,6 +74,30 @@ class Limiter:
             return self._take(digest, start)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def give_back(self, name: str) -> None:
+        """Uncount the last request of those that were counted."""
+        digest, start = self._place(name)
+        if self._file < 0:
+            return self._give_back(digest, start)
+        self._lock()
+        try:
+            return self._give_back(digest, start)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _give_back(self, digest: bytes, start: int) -> None:
+        part = int(time.monotonic() / self._step)
+        way, astray = divmod(self._memory.find(digest, start, start + HEAD_BYTES) - start, DIGEST_BYTES)
+        at = start + HEAD_BYTES + way * ROW_BYTES
+        if way < 0 or astray:
+            return  # forgotten meanwhile
+        oldest, _, passing = self._row(at, part)
+        counts = [*PAST.unpack_from(self._memory, at + NOW.size), passing]
+        last = max((place for place, count in enumerate(counts) if count), default=PARTS)
+        counts[last] = max(counts[last] - 1, 0)
+        *past, passing = counts
+        self._memory[at : at + ROW_BYTES] = NOW.pack(part, oldest, sum(past), passing) + PAST.pack(*past)
 
     def _take(self, digest: bytes, start: int) -> tuple[RawHeaders, int]:
         now = time.monotonic()  # all processes of a machine have it in common
@@ -131,8 +157,10 @@ def shared() -> Generator[None]:
     """Have the processes that are started meanwhile count together."""
     folder = tempfile.TemporaryDirectory(prefix="tasks-limits-", ignore_cleanup_errors=True)
     with folder as name, Path(name, "counts").open("wb") as file:
-        file.write(os.urandom(SECRET_BYTES))
-        file.truncate(SIZE)
+        for what in (REQUESTS, SIGN_UPS):
+            file.seek(what * SPAN)
+            file.write(os.urandom(SECRET_BYTES))
+        file.truncate(SIGN_UPS * SPAN + SIZE)
         file.flush()
         still = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")  # is there when somebody has tidied the folder up
         os.environ[SHARED] = f"{still}" if still.exists() else file.name
@@ -142,6 +170,6 @@ def shared() -> Generator[None]:
             del os.environ[SHARED]
 
 
-def limiter(rate: Rate | None) -> Limiter | None:
+def limiter(rate: Rate | None, what: int = REQUESTS) -> Limiter | None:
     """Return what counts in this process, if there is a limit."""
-    return Limiter(rate, os.environ.get(SHARED)) if rate else None
+    return Limiter(rate, os.environ.get(SHARED), what) if rate else None

@@ -41,9 +41,10 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     """Return the service as one ASGI application. Raises ConfigurationError where the environment is no good."""
     config = chosen or settings.current()
     authenticator = Authenticator(config)
-    documented = (*ALWAYS, *ACCOUNTS) if config.accounts else ALWAYS
+    documented = {False: ALWAYS, True: (*ALWAYS, *ACCOUNTS)}
+    may_have_accounts = config.accounts is not False  # where it is unset, the database decides
     app = App(
-        [*documented, docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
+        [*documented[may_have_accounts], docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
         event_emitter_backend=NoEvents,
         exception_handlers={Exception: respond},
         lifespan=[*_observers(config, authenticator), _connections(config, authenticator)],
@@ -51,10 +52,17 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         openapi_config=None,
         request_class=JSONRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"documented": documented, "authenticator": authenticator, "settings": config}),
+        state=State(
+            {
+                "documented": documented,
+                "authenticator": authenticator,
+                "settings": config,
+                "sign_ups": limits.limiter(config.signup_limit, limits.SIGN_UPS),
+            }
+        ),
     )
     limiter = limits.limiter(config.rate_limit)
-    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=config.accounts)
+    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=may_have_accounts)
     ring = Ring(guarded, CORS(config.frontend_origins), config.secret, config.trusted_proxies)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app

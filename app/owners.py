@@ -10,27 +10,33 @@ from app.auth.tokens import User
 from app.database import database
 from app.failures import InvalidToken
 from app.statements import Param, Statement
+from app.user_table import IS_OURS_ALONE, NO_ADDRESS, NOT_AN_ADDRESS
 
 T = TypeVar("T")
 ATTEMPTS = 4
 
 OWNER, NAME, EMAIL = Param("owner"), Param("name"), Param("email")
 
-# Better Auth's table wants an email, and wants it unique. A token may have none, or somebody else's: then a
-# random one stands in, in a domain that cannot exist (RFC 2606, section 2).
-STAND_IN = "@user.invalid"
+# The table wants an email, and wants it unique. A token may have none, or somebody else's: then a random one stands in.
 ADD_OWNER = Statement(
     QueryString(
         f"""
         INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
         SELECT {{}}::text, coalesce({{}}::text, ''),
-               CASE WHEN {{}}::text IS NULL OR EXISTS (SELECT 1 FROM "user" WHERE lower("email") = lower({{}}::text))
-                    THEN gen_random_uuid() || '{STAND_IN}' ELSE {{}}::text END,
+               CASE WHEN {{}}::text IS NULL OR EXISTS (
+                        SELECT 1 FROM "user"
+                        WHERE lower("email") IN (lower({{}}::text), lower({{}}::text) || '{NOT_AN_ADDRESS}')
+                    )
+                    THEN gen_random_uuid() || '{NO_ADDRESS}'
+                    WHEN {IS_OURS_ALONE} THEN {{}}::text
+                    ELSE {{}}::text || '{NOT_AN_ADDRESS}' END,
                false, now(), now()
         ON CONFLICT DO NOTHING
         """,
         OWNER,
         NAME,
+        EMAIL,
+        EMAIL,
         EMAIL,
         EMAIL,
         EMAIL,

@@ -38,6 +38,7 @@ URL_OPTIONS = {
     "target_session_attrs": ("primary", "read-write", "any"),  # libpq's others are replicas, and we write
 }
 RATE_LIMIT = Rate(600, 60)
+SIGNUP_LIMIT = Rate(20, 3600)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("console", "json")
 
@@ -51,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None
     jwt_secrets: tuple[str, ...]  # all verify HS256, the first signs; none where only issuers are believed
     issuers: tuple[Issuer, ...] = ()
-    accounts: bool = True
+    accounts: bool | None = None  # None: where the table of users is ours
     provision_users: bool = True
     pool_min: int = 1
     pool_max: int = 10
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     otel_endpoint: str | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: Rate | None = RATE_LIMIT
+    signup_limit: Rate | None = SIGNUP_LIMIT
     require_if_match: bool = False
     trash_days: int = 30
     log_level: str = "info"
@@ -97,12 +99,12 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
     """
     given = {name: value.strip() for name, value in env.items() if value.strip()}
     database_url = _database_url(given)
-    accounts = switch(given, "ACCOUNTS", default=True)
+    accounts = switch(given, "ACCOUNTS", default=True) if "ACCOUNTS" in given else None
     believed = issuers(given, "JWT_ISSUERS", ROOT)
     pool_max = whole_number(given, "DATABASE_POOL_MAX", 10, 1, 1000)
     return Settings(
         database_url=database_url,
-        jwt_secrets=_jwt_secrets(given, database_url, data_dir, is_needed=accounts or not believed),
+        jwt_secrets=_jwt_secrets(given, database_url, data_dir, is_needed=accounts is not False or not believed),
         issuers=believed,
         accounts=accounts,
         provision_users=switch(given, "PROVISION_USERS", default=True),
@@ -117,6 +119,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         otel_endpoint=_otel_endpoint(given),
         trusted_proxies=networks(given, "FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         rate_limit=rate(given, "RATE_LIMIT", RATE_LIMIT),
+        signup_limit=rate(given, "SIGNUP_LIMIT", SIGNUP_LIMIT),
         require_if_match=switch(given, "REQUIRE_IF_MATCH", default=False),
         trash_days=whole_number(given, "TRASH_DAYS", 30, 0, 36500),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),

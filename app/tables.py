@@ -21,7 +21,12 @@ class User(Table, tablename="user", db=database):
 
     id = Text(primary_key=True, default=None, help_text="The user id of the token.")
     name = Text(null=False)
-    email = Text(null=False, unique=True, default=None)
+    email = Text(
+        null=False,
+        unique=True,
+        default=None,
+        help_text="Of an account here, with `.user.invalid` behind it: so no other service finds it by its address.",
+    )
     email_verified = Boolean(null=False, default=False, db_column_name="emailVerified")
     image = Text(null=True, default=None)
     created_at = Timestamptz(null=False, db_column_name="createdAt")

@@ -57,6 +57,7 @@ FAILURES: tuple[Failure, ...] = (
     InOperation(0, PreconditionRequired()),
     known.TooManyRequests(42),
     known.TooManyRequests(900, "Too many failed logins. Try again later."),
+    known.TooManyRequests(3600, "Too many accounts from this network. Try again later."),
     known.HeadersTooLarge(),
     Failure(),
     known.Unavailable(),

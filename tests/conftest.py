@@ -41,6 +41,7 @@ os.environ.update(
     DATABASE_POOL_MAX="10",
     DATABASE_TIMEOUT="5",
     RATE_LIMIT="0",
+    SIGNUP_LIMIT="0",
 )
 
 from app import embedded, migrations, settings  # noqa: E402

@@ -17,7 +17,7 @@ from litestar import Litestar
 from piccolo.querystring import QueryString
 
 from app import database as module
-from app import migrations, settings
+from app import migrations, settings, user_table
 from app.database import Database
 from app.embedded import EmbeddedPostgres
 from app.errors import understand
@@ -148,7 +148,7 @@ class TestOpening:
         await until(lambda: database.ready)
 
         assert await number(database) == 50
-        assert told(caplog)[1:] == ["The database is ready."]
+        assert told(caplog)[1:] == [user_table.told(None, ours=False), "The database is ready."]
 
     async def test_where_migrations_are_missing_it_says_so_once_and_is_ready_when_they_are_not(
         self, opened: Open, new_database: Callable[[], str], caplog: pytest.LogCaptureFixture
@@ -166,7 +166,7 @@ class TestOpening:
         await until(lambda: database.ready)
 
         assert await database.answers() is True
-        assert told(caplog) == [lacking, "The database is ready."]
+        assert told(caplog) == [lacking, user_table.told(None, ours=False), "The database is ready."]
 
     @pytest.mark.parametrize(
         "end",

@@ -79,6 +79,7 @@ FLOORS = {
     "app.database": 3,
     "app.limits": 2,
     "app.addresses": 0,
+    "app.user_table": 0,
     "app.edge.framing": 3,
     "app.edge.headers": 1,
     "app.edge.served": 2,

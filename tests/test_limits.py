@@ -1,5 +1,6 @@
 """Who may ask how often: users for themselves, strangers by their address, over all workers together."""
 
+import asyncio
 import fcntl
 import itertools
 import os
@@ -19,6 +20,10 @@ import pytest
 from litestar import Litestar
 
 from app import limits, settings
+from app.accounts import passwords
+from app.auth import authenticator, opaque
+from app.auth import queries as auth
+from app.database import database
 from app.limits import Limiter
 from app.main import create_app
 from app.variables import Rate
@@ -185,6 +190,217 @@ class TestAStranger:
 
 
 @pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The tokens and logins that the database is asked for, as it is asked."""
+    found: list[Any] = []
+
+    def noted(whole: Callable[..., Any]) -> Callable[..., Any]:
+        async def ask(about: Any) -> Any:
+            found.append(about)
+            return await whole(about)
+
+        return ask
+
+    for each in (auth.owner_of, auth.is_logged_in):
+        monkeypatch.setattr(auth, each.__name__, noted(each))
+    return found
+
+
+async def kept(client: httpx.AsyncClient) -> str:
+    """A personal token of whoever the client is."""
+    answer = await client.post("/api/auth/tokens", json={"name": "a script", "scope": "write"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["data"]["token"]
+
+
+class TestSignUps:
+    async def test_a_network_has_so_many_and_is_told_when_to_come_again(self, limited: Callable[..., Litestar]) -> None:
+        app = limited(1000, signup_limit=Rate(2, 3600))
+        async with somebody(app) as here, somebody(app, address=ELSEWHERE) as there:
+            answers = [await here.post("/api/auth/signup", json=person(n)) for n in range(3)]
+            assert [answer.status_code for answer in answers] == [201, 201, 429]
+            refused = answers[-1].json()["error"]
+            assert refused == {
+                "code": "RATE_LIMIT_EXCEEDED",
+                "message": "Too many accounts from this network. Try again later.",
+                "retryAfter": int(answers[-1].headers["retry-after"]),
+            }
+            assert 3600 <= refused["retryAfter"] <= 3781
+            assert (await here.post("/api/auth/login", json=person(0))).status_code == 200
+            assert (await there.post("/api/auth/signup", json=person(3))).status_code == 201
+
+    async def test_a_network_of_ipv6_is_one(self, limited: Callable[..., Litestar]) -> None:
+        app = limited(1000, signup_limit=Rate(1, 3600))
+        for address, status in (("2001:db8::1", 201), ("2001:db8::ffff:1", 429), ("2001:db8:0:1::1", 201)):
+            async with somebody(app, address=address) as client:
+                assert (await client.post("/api/auth/signup", json=person(address))).status_code == status
+
+    async def test_what_comes_to_nothing_counts_too_unless_it_was_never_looked_at(
+        self, limited: Callable[..., Litestar]
+    ) -> None:
+        async with somebody(limited(1000, signup_limit=Rate(2, 3600))) as client:
+            bad = [{}, person(1) | {"password": "short"}, person(1) | {"email": "none"}, person(1) | {"name": " "}]
+            wishes = [*bad, person(1), person(1), person(2)]
+            answers = [(await client.post("/api/auth/signup", json=wish)).status_code for wish in wishes]
+            assert answers == [422] * 4 + [201, 409, 429]
+
+    async def test_who_has_none_left_costs_no_hash(
+        self, limited: Callable[..., Litestar], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hashes: list[str] = []
+
+        async def hashed(password: str, whole: Any = passwords.hashed) -> str:
+            hashes.append(password)
+            return await whole(password)
+
+        monkeypatch.setattr(passwords, "hashed", hashed)
+        async with somebody(limited(1000, signup_limit=Rate(3, 3600))) as client:
+            sent = [client.post("/api/auth/signup", json=person(n)) for n in range(10)]
+            answers = [answer.status_code for answer in await asyncio.gather(*sent)]
+        assert sorted(answers) == [201] * 3 + [429] * 7
+        assert len(hashes) == 3
+
+    async def test_with_0_there_is_no_limit(self, limited: Callable[..., Litestar]) -> None:
+        async with somebody(limited(1000, signup_limit=None)) as client:
+            for n in range(25):
+                assert (await client.post("/api/auth/signup", json=person(n))).status_code == 201
+
+
+def person(n: Any) -> dict[str, str]:
+    return {"name": "Ada", "email": f"ada-{str(n).replace(':', '.0')}@example.com", "password": "correct horse"}
+
+
+class TestWhatOnlyTheDatabaseKnows:
+    async def test_an_unknown_token_is_asked_for_once_and_again_after_a_while(
+        self, limited: Callable[..., Litestar], looked_up: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unknown = opaque.new_personal()
+        async with somebody(limited(1000)) as client:
+            client.headers["authorization"] = f"Bearer {unknown}"
+            assert await statuses(client, 5) == [401] * 5
+            assert looked_up == [unknown]
+            later = time.monotonic() + 30
+            monkeypatch.setattr(time, "monotonic", lambda: later)
+            assert await statuses(client, 2) == [401] * 2
+            assert looked_up == [unknown] * 2
+
+    async def test_one_that_comes_back_with_a_backup_works_after_a_while(
+        self, limited: Callable[..., Litestar], sql: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = limited(1000)
+        async with somebody(app, "ada") as ada:
+            token = await kept(ada)
+        async with somebody(app) as script:
+            script.headers["authorization"] = f"Bearer {token}"
+            await sql.execute("CREATE TABLE backup AS TABLE personal_access_tokens; DELETE FROM personal_access_tokens")
+            assert await statuses(script, 2) == [401] * 2
+            await sql.execute("INSERT INTO personal_access_tokens TABLE backup; DROP TABLE backup")
+            later = time.monotonic() + 31
+            monkeypatch.setattr(time, "monotonic", lambda: later)
+            assert await statuses(script, 2) == [200] * 2
+
+    async def test_of_more_unknown_ones_than_fit_the_oldest_are_forgotten(
+        self, limited: Callable[..., Litestar], looked_up: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(authenticator, "MAX_REMEMBERED", 3)
+        app = limited(1000)
+        sent = [opaque.new_personal() for _ in range(5)]
+        async with somebody(app) as client:
+            for token in (*sent, *sent[2:], sent[0]):
+                assert (await client.get("/api/tasks", headers={"authorization": f"Bearer {token}"})).status_code == 401
+        assert looked_up == [*sent, sent[0]]
+        assert len(app.state.authenticator._unknown) == 3
+
+    async def test_an_ended_login_is_asked_for_once(
+        self, limited: Callable[..., Litestar], looked_up: list[Any]
+    ) -> None:
+        app = limited(1000)
+        async with somebody(app) as client:
+            login = (await client.post("/api/auth/signup", json=person(1))).json()["data"]
+            client.headers["authorization"] = f"Bearer {login['token']}"
+            assert (await client.post("/api/auth/logout")).status_code == 204
+            looked_up.clear()
+            assert await statuses(client, 5) == [401] * 5
+        assert len(looked_up) == 1
+
+    async def test_nobody_over_the_limit_of_an_address_is_looked_up(
+        self, limited: Callable[..., Litestar], looked_up: list[Any]
+    ) -> None:
+        async with somebody(limited(4)) as client:
+            sent = [{"authorization": f"Bearer {opaque.new_personal()}"} for _ in range(20)]
+            answers = await asyncio.gather(*(client.get("/api/tasks", headers=each) for each in sent))
+            assert sorted(answer.status_code for answer in answers) == [401] * 4 + [429] * 16
+            assert len(looked_up) == 4
+            assert sorted(told(answer)[1] for answer in answers) == [0] * 17 + [1, 2, 3]
+            assert all(len(answer.headers.get_list("ratelimit")) == 1 for answer in answers)
+
+    async def test_a_token_that_is_known_counts_for_its_owner_wherever_it_comes_from(
+        self, limited: Callable[..., Litestar], looked_up: list[Any]
+    ) -> None:
+        app = limited(4)
+        async with somebody(app, "ada", ELSEWHERE) as ada:
+            token = await kept(ada)
+        async with somebody(app, address=ELSEWHERE) as script, somebody(app) as stranger:
+            script.headers["authorization"] = f"Bearer {token}"
+            assert told(await script.get("/api/tasks"))[1] == 2
+            stranger.headers["authorization"] = "Bearer x"
+            assert await statuses(stranger, 5) == [401] * 4 + [429]
+            stranger.headers["authorization"] = f"Bearer {token}"
+            answer = await stranger.get("/api/tasks")
+            assert (answer.status_code, told(answer)[1]) == (200, 1)
+            assert answer.headers.get_list("ratelimit-policy") == ['"default";q=4;w=60']
+            assert await statuses(script, 3) == [200, 429, 429]
+        assert looked_up == [token] * 3
+
+    async def test_one_that_was_never_seen_here_has_to_wait_where_strangers_have_spent_all(
+        self, limited: Callable[..., Litestar], looked_up: list[Any]
+    ) -> None:
+        app = limited(3)
+        async with somebody(app, "ada") as ada:
+            token = await kept(ada)
+        async with somebody(app) as stranger:
+            assert await statuses(stranger, 3) == [401] * 3
+            stranger.headers["authorization"] = f"Bearer {token}"
+            assert await statuses(stranger, 1) == [429]
+        assert looked_up == []
+
+    async def test_one_that_was_good_costs_its_address_nothing(self, limited: Callable[..., Litestar]) -> None:
+        app = limited(3)
+        async with somebody(app, "ada") as ada:
+            first, second = await kept(ada), await kept(ada)
+        async with somebody(app) as client:
+            for token, status in ((first, 200), (second, 429)):  # of Ada's three
+                answer = await client.get("/api/tasks", headers={"authorization": f"Bearer {token}"})
+                assert answer.status_code == status
+            assert await statuses(client, 4) == [401] * 3 + [429]
+
+    async def test_one_that_is_revoked_counts_for_its_address_from_then_on(
+        self, limited: Callable[..., Litestar], sql: Any, looked_up: list[Any]
+    ) -> None:
+        app = limited(4)
+        async with somebody(app, "ada") as ada, somebody(app) as script:
+            script.headers["authorization"] = f"Bearer {await kept(ada)}"
+            assert await statuses(script, 1) == [200]
+            await sql.execute("DELETE FROM personal_access_tokens")
+            answer = await script.get("/api/tasks")
+            assert (answer.status_code, told(answer)[1]) == (401, 3)
+            assert await statuses(script, 4) == [401] * 3 + [429]
+            assert told(await ada.get("/api/tasks"))[1] == 1
+        assert len(looked_up) == 2
+
+    async def test_while_the_database_is_away_nobody_is_charged(
+        self, limited: Callable[..., Litestar], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with somebody(limited(3)) as client:
+            client.headers["authorization"] = f"Bearer {opaque.new_personal()}"
+            with monkeypatch.context() as away:
+                away.setattr(database, "ready", False)
+                answers = [await client.get("/api/tasks") for _ in range(5)]
+                assert {(each.status_code, each.headers.get("ratelimit")) for each in answers} == {(503, None)}
+            assert await statuses(client, 4) == [401] * 3 + [429]
+
+
+@pytest.fixture
 def together() -> Iterator[Callable[[Rate], Limiter]]:
     """A function that makes limiters which count together, as those of several workers do."""
     with limits.shared():
@@ -226,7 +442,47 @@ class TestTheWindow:
         assert headers[1][1].startswith(b'"default";r=999999999;t=')
 
 
+class TestGivingBack:
+    def test_who_is_given_back_has_as_many_again(self) -> None:
+        limiter = Limiter(Rate(3, 3600))
+        for _ in range(10):
+            assert limiter.take("ada")[1] == 0
+            limiter.give_back("ada")
+        assert [limiter.take("ada")[1] > 0 for _ in range(4)] == [False] * 3 + [True]
+        limiter.give_back("ada")
+        assert [limiter.take("ada")[1] > 0 for _ in range(2)] == [False, True]
+
+    def test_also_what_was_counted_a_while_ago(self) -> None:
+        limiter = Limiter(Rate(2, 2))
+        assert [limiter.take("ada")[1] > 0 for _ in range(3)] == [False, False, True]
+        time.sleep(0.25)  # two twentieths
+        limiter.give_back("ada")
+        assert [limiter.take("ada")[1] > 0 for _ in range(2)] == [False, True]
+
+    def test_who_has_nothing_counted_stays_so(self) -> None:
+        limiter = Limiter(Rate(2, 3600))
+        for name in ("ada", "bob"):
+            limiter.give_back(name)
+        limiter.take("ada")
+        for _ in range(3):
+            limiter.give_back("ada")
+        assert [limiter.take("ada")[1] > 0 for _ in range(3)] == [False, False, True]
+
+    def test_it_is_so_for_all_who_count_together(self, together: Callable[..., Limiter]) -> None:
+        one, two = together(Rate(1, 3600)), together(Rate(1, 3600))
+        assert one.take("ada")[1] == 0
+        two.give_back("ada")
+        assert [limiter.take("ada")[1] > 0 for limiter in (one, two)] == [False, True]
+
+
 class TestTheMemory:
+    def test_what_is_counted_apart_is_apart(self) -> None:
+        with limits.shared():
+            requests = [limits.limiter(Rate(1, 60)) for _ in range(2)]
+            sign_ups = [limits.limiter(Rate(2, 3600), limits.SIGN_UPS) for _ in range(2)]
+            found = [each.take("ada")[1] > 0 for each in (*requests, *sign_ups, *sign_ups) if each]
+        assert found == [False, True, False, False, True, True]
+
     def test_it_stays_as_it_is_whoever_asks_and_who_has_spent_all_is_not_forgotten_for_it(self) -> None:
         limiter = Limiter(Rate(20, 3600))
         assert [limiter.take("ada")[1] > 0 for _ in range(21)] == [False] * 20 + [True]

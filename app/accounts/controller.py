@@ -25,15 +25,17 @@ from app.accounts.structs import (
     Refresh,
     SignUp,
 )
+from app.addresses import address_key
 from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
-from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken
+from app.failures import Forbidden, InvalidCredentials, InvalidRefreshToken, TooManyRequests
 from app.handlers import delete, get, patch, post
 from app.openapi import failures
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_AGENT = 300  # characters
 NOT_FOR_SCRIPTS = "A personal access token manages no tokens, logins, passwords or accounts: log in for that."
+TOO_MANY_SIGN_UPS = "Too many accounts from this network. Try again later."
 
 
 def device_of(request: Request[Any, Any, Any]) -> Device:
@@ -73,7 +75,8 @@ class AccountController(AccountRoutes):
         responses=failures(400, 409, 413, 415, 422, 429, 503),
     )
     async def sign_up(self, request: Request[Any, Any, Any], state: State, data: JSONBody[SignUp]) -> LoginData:
-        """Make an account, and log in to it."""
+        """Make an account, and log in to it. A network may try 20 times an hour, or as often as `SIGNUP_LIMIT` says."""
+        _count_sign_up(device_of(request), state)
         password_hash = await passwords.hashed(data.password)
         who = await queries.sign_up(secrets.token_hex(16), data.name, data.email, password_hash)
         return await _log_in(Account(who, password_hash), request, state)
@@ -207,6 +210,12 @@ class AccountController(AccountRoutes):
         await proof.again(user, data.password)
         await queries.delete_user(user)
         state.authenticator.forget(user)
+
+
+def _count_sign_up(device: Device, state: State) -> None:
+    """Count a sign-up for the network that it comes from, before it costs a hash. Raises TooManyRequests."""
+    if state.sign_ups is not None and (wait := state.sign_ups.take(address_key(device.address))[1]):
+        raise TooManyRequests(wait, TOO_MANY_SIGN_UPS)
 
 
 async def _log_in(account: Account, request: Request[Any, Any, Any], state: State) -> LoginData:

@@ -26,6 +26,7 @@ from app.auth.tokens import User as Owner
 from app.database import database
 from app.failures import InvalidCredentials, InvalidRefreshToken
 from app.statements import Param, Statement, columns_of
+from app.user_table import IS_OUR_ROW
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_DAYS = 30  # from the last use
@@ -39,7 +40,10 @@ AGENT, ADDRESS, PASSWORD_HASH = Param("agent"), Param("address"), Param("passwor
 
 PASSWORD_VERSION = Statement(
     QueryString(
-        'SELECT "password_version" FROM "credentials" WHERE "user_id" = {} AND "password_hash" = {}',
+        f"""
+        SELECT c."password_version" FROM "credentials" c JOIN "user" u ON u."id" = c."user_id"
+        WHERE c."user_id" = {{}} AND c."password_hash" = {{}} AND {IS_OUR_ROW}
+        """,
         OWNER,
         PASSWORD_HASH,
     )
@@ -85,7 +89,7 @@ ROTATE = Statement(
         WHERE s."family_hash" = {{}} AND s."expires_at" > now() AND u."id" = s."user_id" AND (
             s."token_hash" = {{}}
             OR (s."previous_hash" = {{}} AND s."rotated_at" > now() - interval '{RESEND_SECONDS} seconds')
-        )
+        ) AND {IS_OUR_ROW}
         RETURNING {PROFILE}, s."id", s."token_hash",
             extract(epoch FROM s."expires_at" - now())::float8, coalesce(c."password_version", 0)
         """,

@@ -15,8 +15,9 @@ from app.accounts.structs import NewPersonalToken, PersonalToken, PersonalTokenR
 from app.auth import opaque
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.failures import InvalidToken
+from app.failures import Forbidden, InvalidToken
 from app.statements import Param, Statement, columns_of
+from app.user_table import IS_OUR_ROW
 
 OWNER, ID, NAME, SCOPE = Param("owner"), Param("id"), Param("name"), Param("scope")
 TOKEN, EXPIRES, SESSION = Param("token"), Param("expires"), Param("session")
@@ -26,13 +27,15 @@ MAX_TOKENS = 50  # of an account, the expired ones aside
 # Behind the lock, so that no token is made meanwhile, and no login ended by a new password.
 COUNT = Statement(
     QueryString(
-        """
-        SELECT count(*), {}::text IS NULL OR EXISTS (
-            SELECT 1 FROM "login_sessions" WHERE "id" = {}::text AND "user_id" = {} AND "expires_at" > now()
-        ) FROM "personal_access_tokens" WHERE "user_id" = {} AND coalesce("expires_at", 'infinity') > now()
+        f"""
+        SELECT count(*), {{}}::text IS NULL OR EXISTS (
+            SELECT 1 FROM "login_sessions" WHERE "id" = {{}}::text AND "user_id" = {{}} AND "expires_at" > now()
+        ), EXISTS (SELECT 1 FROM "user" u WHERE u."id" = {{}} AND NOT {IS_OUR_ROW})
+        FROM "personal_access_tokens" WHERE "user_id" = {{}} AND coalesce("expires_at", 'infinity') > now()
         """,
         SESSION,
         SESSION,
+        OWNER,
         OWNER,
         OWNER,
     )
@@ -56,6 +59,7 @@ CREATE = Statement(
         SCOPE,
         TOKEN,
         EXPIRES,
+        OWNER,
         columns_of(PersonalToken),
     )
 )
@@ -82,7 +86,8 @@ async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
     """Store a new token and return it, for the only time.
 
     Where there are 50 already, the oldest of the expired ones makes room. Raises TooManyTokens where none has expired,
-    and InvalidToken for an owner who may not be added or whose login has ended meanwhile.
+    InvalidToken for an owner who may not be added or whose login has ended meanwhile, and Forbidden for one who logs in
+    at another service: a token would outlive whatever ends a login there, a new password for one.
     """
     token = opaque.new_personal()
     values = {"id": secrets.token_urlsafe(12), "token": opaque.hashed(token), "expires": wish.expires_at}
@@ -93,9 +98,11 @@ async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
 async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
     async with database.stepwise() as transaction:
         await transaction.fetch(LOCK, owner=owner.id)
-        [(count, is_logged_in)] = await transaction.fetch(COUNT, owner=owner.id, session=owner.session)
+        [(count, is_logged_in, is_foreign)] = await transaction.fetch(COUNT, owner=owner.id, session=owner.session)
         if not is_logged_in:
             raise InvalidToken
+        if is_foreign:
+            raise Forbidden("This user logs in at another service, and cannot have tokens here.")
         if count >= MAX_TOKENS:
             raise TooManyTokens(count, MAX_TOKENS)
         return (await transaction.fetch(CREATE, owner=owner.id, **values))[0]

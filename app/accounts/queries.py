@@ -8,13 +8,13 @@ from typing import NamedTuple
 import asyncpg
 from piccolo.querystring import QueryString
 
-from app import owners
 from app.accounts import device_tokens
 from app.accounts.structs import Profile
 from app.auth.tokens import User as Owner
 from app.database import database
 from app.failures import EmailTaken
 from app.statements import STAMP, Param, Statement
+from app.user_table import IS_OUR_ROW, NOT_AN_ADDRESS, address_of
 
 OWNER, NAME, EMAIL, PASSWORD_HASH = Param("owner"), Param("name"), Param("email"), Param("password_hash")
 SESSION, OLD_HASH, REVOKE = Param("session"), Param("old_hash"), Param("revoke")
@@ -29,8 +29,10 @@ SIGN_UP = Statement(
         f"""
         WITH u AS (
             INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt")
-            SELECT {{}}::text, {{}}::text, {{}}::text, false, now(), now()
-            WHERE NOT EXISTS (SELECT 1 FROM "user" WHERE lower("email") = {{}}::text)
+            SELECT {{}}::text, {{}}::text, {{}}::text || '{NOT_AN_ADDRESS}', false, now(), now()
+            WHERE NOT EXISTS (
+                SELECT 1 FROM "user" WHERE lower("email") IN ({{}}::text, {{}}::text || '{NOT_AN_ADDRESS}')
+            )
             ON CONFLICT DO NOTHING RETURNING *
         ), kept AS (
             INSERT INTO "credentials" ("user_id", "password_hash") SELECT u."id", {{}}::text FROM u
@@ -41,6 +43,7 @@ SIGN_UP = Statement(
         NAME,
         EMAIL,
         EMAIL,
+        EMAIL,
         PASSWORD_HASH,
     )
 )
@@ -48,8 +51,10 @@ BY_EMAIL = Statement(
     QueryString(
         f"""
         SELECT {PROFILE}, c."password_hash", c."password_version"
-        FROM "user" u JOIN "credentials" c ON c."user_id" = u."id" WHERE lower(u."email") = {{}}
+        FROM "user" u JOIN "credentials" c ON c."user_id" = u."id"
+        WHERE lower(u."email") IN ({{}}::text, {{}}::text || '{NOT_AN_ADDRESS}') AND {IS_OUR_ROW}
         """,
+        EMAIL,
         EMAIL,
     )
 )
@@ -125,12 +130,13 @@ REVOKE_TOKENS = Statement(
 # What refers to the user goes with the row. Only the limits of failed attempts do not refer to it.
 DELETE_USER = Statement(
     QueryString(
-        """
+        f"""
         WITH limits AS (
-            DELETE FROM "rate_limits" WHERE "email" IN (SELECT lower("email") FROM "user" WHERE "id" = {})
-            OR "email" = {} OR starts_with("email", {})
+            DELETE FROM "rate_limits" WHERE "email" IN (
+                SELECT replace(lower("email"), '{NOT_AN_ADDRESS}', '') FROM "user" WHERE "id" = {{}}
+            ) OR "email" = {{}} OR starts_with("email", {{}})
         )
-        DELETE FROM "user" WHERE "id" = {}
+        DELETE FROM "user" WHERE "id" = {{}}
         """,
         OWNER,
         USER_LIMIT,
@@ -210,4 +216,4 @@ def limit_key(owner_id: str) -> str:
 def profile(row: asyncpg.Record) -> Profile:
     """Return the profile in the first four columns of a row."""
     user_id, name, email, created_at = row[:4]
-    return Profile(user_id, name, None if email.endswith(owners.STAND_IN) else email, created_at)
+    return Profile(user_id, name, address_of(email), created_at)

@@ -8,19 +8,24 @@ ended here. A login that another process ended is noticed a second later.
 import asyncio
 import time
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
 from app.auth import opaque, queries, tokens
 from app.auth.keys import KeyStore
 from app.auth.tokens import HS256, Key, User
-from app.failures import InvalidToken
+from app.database import database
+from app.failures import InvalidToken, Unavailable
 from app.issuers import OUR_OWN
 from app.settings import Settings
+
+T = TypeVar("T")
 
 MAX_REMEMBERED = 10_000
 MAX_REMEMBERED_BYTES = 2048  # of one token: with larger ones the memory would be too
 SECONDS_BETWEEN_LOOKS = 1.0  # at the login behind a token
+SECONDS_UNKNOWN = 30.0  # for which a token that the database does not know is not asked for again
 
 
 class Verified(msgspec.Struct):
@@ -47,6 +52,8 @@ class Authenticator:
         self._accounts = settings.accounts
         self._provision = settings.provision_users
         self._memory: dict[bytes, Verified] = {}
+        self._owners: dict[bytes, str] = {}  # of personal tokens, when they were last asked for
+        self._unknown: dict[bytes, float] = {}  # tokens without an owner or a login, and when they were asked for
         self.hits = self.misses = 0  # of that memory
         self._fetching: list[asyncio.Task[None]] = []
 
@@ -65,24 +72,57 @@ class Authenticator:
         """Return whom the token names, if it is valid now. Raises InvalidToken, and Unavailable for the database."""
         now = time.time()
         known = self._memory.get(token)
-        if known is None and self._accounts and opaque.PERSONAL_SHAPE.fullmatch(token):
-            # Asked each time, so that one that is revoked is refused everywhere and at once.
-            owner = await queries.owner_of(token.decode())
-            if owner is None:
-                raise InvalidToken
-            return owner
+        if known is None:
+            self._check_unknown(token)
+            if opaque.PERSONAL_SHAPE.fullmatch(token) and self.has_accounts():
+                return await self._owner(token)
         if known is not None and known.holds(now):
             self.hits += 1
         else:
             self.misses += 1
             known = self.verify(token)
-            self._remember(token, known)
+            _keep(self._memory, token, known)
         if known.user.session and not 0 <= now - known.looked < SECONDS_BETWEEN_LOOKS:
             if not await queries.is_logged_in(known.user):
                 self._memory.pop(token, None)
+                _keep(self._unknown, token, time.monotonic())
                 raise InvalidToken
             known.looked = now
         return known.user
+
+    def has_accounts(self) -> bool:
+        """Tell whether people can have accounts here. Raises Unavailable while nobody knows.
+
+        It is as ACCOUNTS says; where that is unset, whoever made the table of users owns its people.
+        """
+        if self._accounts is not None:
+            return self._accounts
+        if database.users_are_ours is None:
+            raise Unavailable
+        return database.users_are_ours
+
+    def last_owner(self, token: bytes) -> str | None:
+        """Return the id of the user whose personal token this was when it was last asked for here."""
+        return self._owners.get(token)
+
+    async def _owner(self, token: bytes) -> User:
+        """Ask each time, so that one that is revoked is refused everywhere and immediately. Raises InvalidToken."""
+        owner = await queries.owner_of(token.decode())
+        if owner is None:
+            self._owners.pop(token, None)
+            _keep(self._unknown, token, time.monotonic())
+            raise InvalidToken
+        if self._owners.get(token) != owner.id:
+            _keep(self._owners, token, owner.id)
+        return owner
+
+    def _check_unknown(self, token: bytes) -> None:
+        """Raises InvalidToken for one that was asked for in vain a moment ago.
+
+        They are random, so one that is unknown becomes known only where a backup or a replica comes up with it.
+        """
+        if time.monotonic() < self._unknown.get(token, -SECONDS_UNKNOWN) + SECONDS_UNKNOWN:
+            raise InvalidToken
 
     def forget(self, user: User, session: str | None = None) -> None:
         """Forget the tokens of one login of the user, or of all."""
@@ -111,14 +151,16 @@ class Authenticator:
         tokens.verify(token, self._secrets)
         if issuer != OUR_OWN:
             return Verified(tokens.user(claims, may_be_new=self._provision), tokens.expiry(claims), None, 0)
-        if not self._accounts:
+        if not self.has_accounts():
             raise InvalidToken
         return Verified(tokens.own_user(claims), tokens.expiry(claims), None, 0)
 
-    def _remember(self, token: bytes, verified: Verified) -> None:
-        if len(token) > MAX_REMEMBERED_BYTES:
-            return
-        self._memory.pop(token, None)
-        if len(self._memory) >= MAX_REMEMBERED:
-            del self._memory[next(iter(self._memory))]  # the oldest
-        self._memory[token] = verified
+
+def _keep(memory: dict[bytes, T], token: bytes, what: T) -> None:
+    """Remember something of a token, in place of the oldest where there are too many."""
+    if len(token) > MAX_REMEMBERED_BYTES:
+        return
+    memory.pop(token, None)
+    if len(memory) >= MAX_REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[token] = what

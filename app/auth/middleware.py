@@ -17,16 +17,18 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
 from app.addresses import address_key
+from app.auth import opaque
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
 from app.edge.headers import Singles, singles
-from app.failures import InvalidToken, ReadOnlyToken, TooManyRequests, Unauthorized
+from app.failures import InvalidToken, NotFound, ReadOnlyToken, TooManyRequests, Unauthorized
 from app.limits import Limiter
 
 TASKS = r"/api/(?:tasks|trash)"
 DOORS = r"/api/auth/(?:signup|login|refresh)\Z"  # which are for those who have no token yet
 ACCOUNTS = rf"(?!{DOORS})/api/auth"
 BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
+PERSONAL = opaque.PERSONAL.encode()
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 
 CurrentUser: TypeAlias = NamedDependency[User]
@@ -43,28 +45,68 @@ class JWTAuthMiddleware:
         self.authenticator = authenticator
         self._limiter = limiter
         self._doors = re.compile(DOORS if accounts else r"(?!)")
-        self._guarded = re.compile(rf"(?:{TASKS}|{ACCOUNTS})(?:/|\Z)" if accounts else rf"{TASKS}(?:/|\Z)")
+        self._guarded = re.compile(rf"(?:{TASKS}|({ACCOUNTS}))(?:/|\Z)" if accounts else rf"{TASKS}(?:/|\Z)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a known caller through.
 
-        Raises Unauthorized for a stranger, TooManyRequests, and ReadOnlyToken for one who may only look.
+        Raises Unauthorized for a stranger, TooManyRequests, and ReadOnlyToken for one who may only look; NotFound for
+        accounts where there are none, and Unavailable.
         """
         if scope["type"] == "http":
             scope["path"] = normalize_path(scope["path"])
-            if self._guarded.match(scope["path"]):
+            if found := self._guarded.match(scope["path"]):
+                if found.lastindex:
+                    self._check_accounts()
                 try:
-                    user = await self.authenticator.user(_bearer_token(singles(scope)))
+                    token = _bearer_token(singles(scope))
+                    user = None if token.startswith(PERSONAL) else await self.authenticator.user(token)
                 except Unauthorized:
                     self._count(scope, _address(scope))
                     raise
+                if user is None:
+                    user = await self._looked_up(scope, token)
+                else:
+                    self._count(scope, _named(user.id))
                 scope["user"] = user
-                self._count(scope, f"user:{user.id}")  # unlike any address's
                 if not user.may_write and scope["method"] in CHANGES:
                     raise ReadOnlyToken
             elif self._doors.match(scope["path"]):
+                self._check_accounts()
                 self._count(scope, _address(scope))
         await self.app(scope, receive, send)
+
+    def _check_accounts(self) -> None:
+        """Raises NotFound where there are no accounts here, and Unavailable while nobody knows."""
+        if not self.authenticator.has_accounts():
+            raise NotFound
+
+    async def _looked_up(self, scope: Any, token: bytes) -> User:
+        """Return whose personal token this is, which the database has to say: never for somebody over the limit.
+
+        So it is counted beforehand: for whom it was the last time, or else for the address. Where that turns out to be
+        wrong it is given back. Raises what the authenticator does, and TooManyRequests.
+        """
+        if self._limiter is None:
+            return await self.authenticator.user(token)
+        last = self.authenticator.last_owner(token)
+        counted = _address(scope) if last is None else _named(last)
+        others = len(scope["answer_headers"])
+        self._count(scope, counted)
+        found = None
+        try:
+            user = await self.authenticator.user(token)
+            found = _named(user.id)
+        except Unauthorized:
+            found = _address(scope)
+            raise
+        finally:
+            if found != counted:
+                self._limiter.give_back(counted)
+                del scope["answer_headers"][others:]
+                if found is not None:
+                    self._count(scope, found)
+        return user
 
     def _count(self, scope: Any, name: str) -> None:
         """Count a request, and have its answer tell. Raises TooManyRequests."""
@@ -81,6 +123,11 @@ def current_user(request: Request[User | None, Any, Any]) -> User:
     if (user := request.scope.get("user")) is None:
         raise Unauthorized
     return user
+
+
+def _named(user_id: str) -> str:
+    """Return the name that a user is counted by, unlike any address's."""
+    return f"user:{user_id}"
 
 
 def _address(scope: HTTPScope) -> str:

@@ -6,23 +6,30 @@ from app.auth import opaque
 from app.auth.tokens import User
 from app.database import database
 from app.statements import Param, Statement
+from app.user_table import IS_OUR_ROW
 
 SESSION, OWNER, HASH = Param("session"), Param("owner"), Param("hash")
 
 SESSION_LIVES = Statement(
     QueryString(
-        'SELECT 1 FROM "login_sessions" WHERE "id" = {} AND "user_id" = {} AND "expires_at" > now()', SESSION, OWNER
+        f"""
+        SELECT 1 FROM "login_sessions" AS s JOIN "user" AS u ON u."id" = s."user_id"
+        WHERE s."id" = {{}} AND s."user_id" = {{}} AND s."expires_at" > now() AND {IS_OUR_ROW}
+        """,
+        SESSION,
+        OWNER,
     )
 )
 PERSONAL_TOKEN = Statement(
     QueryString(
-        """
+        f"""
         WITH "used" AS (
             UPDATE "personal_access_tokens" SET "last_used_at" = now()
-            WHERE "token_hash" = {} AND coalesce("last_used_at", '-infinity') < now() - interval '1 minute'
+            WHERE "token_hash" = {{}} AND coalesce("last_used_at", '-infinity') < now() - interval '1 minute'
         )
-        SELECT "user_id", "scope", "id" FROM "personal_access_tokens"
-        WHERE "token_hash" = {} AND coalesce("expires_at", 'infinity') > now()
+        SELECT t."user_id", t."scope", t."id"
+        FROM "personal_access_tokens" AS t JOIN "user" AS u ON u."id" = t."user_id"
+        WHERE t."token_hash" = {{}} AND coalesce(t."expires_at", 'infinity') > now() AND {IS_OUR_ROW}
         """,
         HASH,
         HASH,

@@ -141,7 +141,9 @@ class TestSignUp:
             assert (await eve.get("/api/auth/me")).json()["data"]["email"] is None
             assert (await eve.get("/api/auth/sessions")).json() == {"data": []}
 
-        assert await sql.fetchval('SELECT email FROM "user" WHERE id = $1', lovelace.id) == "ada@example.com"
+        assert await sql.fetchval('SELECT email FROM "user" WHERE id = $1', lovelace.id) == (
+            "ada@example.com.user.invalid"
+        )
         assert (await lovelace.get("/api/tasks")).json() == {"data": []}
 
     @pytest.mark.parametrize(

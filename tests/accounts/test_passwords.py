@@ -157,7 +157,7 @@ class TestInTurn:
             assert (answer.status_code, answer.headers["retry-after"], answer.json()) == (503, "1", BUSY)
         monkeypatch.undo()
         assert await sql.fetchval("SELECT coalesce(sum(failed_attempts), 0) FROM rate_limits") == 0
-        assert await sql.fetchval("SELECT string_agg(email, ',') FROM \"user\"") == "ada@example.com"
+        assert await sql.fetchval("SELECT string_agg(email, ',') FROM \"user\"") == "ada@example.com.user.invalid"
         assert (await attempt(stranger)).status_code == 200
 
     async def test_a_login_whose_hash_cannot_be_renewed_in_time_is_a_login_all_the_same(

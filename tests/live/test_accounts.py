@@ -207,7 +207,7 @@ class TestTwoWorkers:
         wish = someone()
         answers = await asyncio.gather(*(client.post("/auth/signup", json=wish) for _ in range(12)))
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 11
-        assert await sql.fetchval('SELECT count(*) FROM "user" WHERE email = $1', wish["email"]) == 1
+        assert await sql.fetchval('SELECT count(*) FROM "user" WHERE email = $1', f"{wish['email']}.user.invalid") == 1
 
 
 class TestDurations:

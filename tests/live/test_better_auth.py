@@ -43,10 +43,10 @@ def installed() -> Path:
 
 
 @contextmanager
-def better_auth(folder: Path, database_url: str, port: int, log: Path) -> Iterator[str]:
+def better_auth(folder: Path, database_url: str, port: int, log: Path, **more: str) -> Iterator[str]:
     """A running Better Auth, as its URL. It makes its tables first."""
     url = f"http://127.0.0.1:{port}"
-    env = {**os.environ, "DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "PORT": str(port)}
+    env = {**os.environ, "DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "PORT": str(port), **more}
     with log.open("w") as out:
         process = subprocess.Popen(["node", "server.mjs"], cwd=folder, env=env, stdout=out, stderr=out)
     try:
