@@ -20,7 +20,10 @@ A request meets the files in this order, and its answer goes back the same way:
     tasks/operations   many changes in one body, validated
     tasks/batch        all of them or none, by a few statements      (tasks/bulk, steps)
     tasks/listing      lists of them, whole or in pages              (tasks/parameters: which; tasks/cursors: where one
-                       goes on; tasks/remembered: what need not be read again)
+                       goes on; tasks/remembered: what need not be read again; tasks/search_queries: words, titles)
+    tasks/indexing     their words (tasks/words) and the order of their titles (tasks/titles), worked out behind the
+                       requests                                      (tasks/index_queries; tasks/folding: letters)
+    tasks/costs        what a request costs beyond the 1 that it is counted as
     envelopes          {"data": ...}
 
 and whatever any of them raises (`failures`) becomes {"error": ...} in `errors`, the one place that does so.

@@ -1,4 +1,7 @@
-"""How often somebody may ask: so many requests within a window of time, counted exactly over all workers of a service.
+"""How much somebody may ask: so many requests within a window of time, counted exactly over all workers of a service.
+
+A request counts for one, and for more where it costs more. Whoever has anything left is let through; what their request
+turns out to cost beyond that is charged, and delays what they may ask next.
 
 The window slides, by twentieths of its length. Within any time as long as it, no more requests are let through than
 the limit says, and who has spent them has them back 21 twentieths later at the latest. (Around the edge of a window
@@ -61,17 +64,27 @@ class Limiter:
         self._secret = self._memory[:SECRET_BYTES]
         self._place = lru_cache(REMEMBERED)(self._place_of)
 
-    def take(self, name: str) -> tuple[RawHeaders, int]:
-        """Count one request more, unless it is one too many.
+    def take(self, name: str, cost: int = 1) -> tuple[RawHeaders, int]:
+        """Count a request of this cost, unless nothing is left.
 
         Returns headers that tell what is left, and the seconds to wait: 0 but for one too many.
         """
+        return self._alone(name, cost, is_let=False)
+
+    def charge(self, name: str, cost: int) -> RawHeaders:
+        """Count what a request costs beyond what was taken when it came, also where that much is not left.
+
+        Returns headers that tell what is left.
+        """
+        return self._alone(name, cost, is_let=True)[0]
+
+    def _alone(self, name: str, cost: int, *, is_let: bool) -> tuple[RawHeaders, int]:
         digest, start = self._place(name)
         if self._file < 0:
-            return self._take(digest, start)
+            return self._take(digest, start, cost, is_let)
         self._lock()
         try:
-            return self._take(digest, start)
+            return self._take(digest, start, cost, is_let)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -99,7 +112,7 @@ class Limiter:
         *past, passing = counts
         self._memory[at : at + ROW_BYTES] = NOW.pack(part, oldest, sum(past), passing) + PAST.pack(*past)
 
-    def _take(self, digest: bytes, start: int) -> tuple[RawHeaders, int]:
+    def _take(self, digest: bytes, start: int, cost: int, is_let: bool) -> tuple[RawHeaders, int]:
         now = time.monotonic()  # all processes of a machine have it in common
         part = int(now / self._step)
         found = self._memory.find(digest, start, start + HEAD_BYTES)
@@ -109,11 +122,25 @@ class Limiter:
         at = start + HEAD_BYTES + way * ROW_BYTES
         oldest, past, passing = self._row(at, part)
         left = self._limit - past - passing
-        seconds = math.ceil((oldest + PARTS + 1) * self._step - now) or 1
-        if left <= 0:
+        if left <= 0 and not is_let:
+            seconds = self._seconds(self._part_that_frees(at, part, 1 - left), now)
             return [self._policy, (b"ratelimit", b'"default";r=0;t=%d' % seconds)], seconds
-        PASSING.pack_into(self._memory, at + NOW.size - PASSING.size, passing + 1)
-        return [self._policy, (b"ratelimit", b'"default";r=%d;t=%d' % (left - 1, seconds))], 0
+        PASSING.pack_into(self._memory, at + NOW.size - PASSING.size, passing + cost)
+        if (left := left - cost) < 0:
+            left, oldest = 0, self._part_that_frees(at, part, 1 - left)
+        return [self._policy, (b"ratelimit", b'"default";r=%d;t=%d' % (left, self._seconds(oldest, now)))], 0
+
+    def _seconds(self, part: int, now: float) -> int:
+        """Return how long what was asked in a part still counts."""
+        return math.ceil((part + PARTS + 1) * self._step - now) or 1
+
+    def _part_that_frees(self, at: int, part: int, wanted: int) -> int:
+        """Return the part with which so much has become free, the oldest first."""
+        for place, spent in enumerate(PAST.unpack_from(self._memory, at + NOW.size)):
+            wanted -= spent
+            if wanted <= 0:
+                return part - PARTS + place
+        return part
 
     def _place_of(self, name: str) -> tuple[bytes, int]:
         """Return what stands for a name, and where its set is. Nobody outside can tell whose sets are the same."""

@@ -27,6 +27,7 @@ from app.leaving import departure
 from app.settings import Settings
 from app.tasks.controller import TaskController
 from app.tasks.history import HistoryController
+from app.tasks.indexing import indexer
 from app.tasks.trash import TrashController
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
@@ -41,6 +42,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     """Return the service as one ASGI application. Raises ConfigurationError where the environment is no good."""
     config = chosen or settings.current()
     authenticator = Authenticator(config)
+    limiter = limits.limiter(config.rate_limit)
     documented = {False: ALWAYS, True: (*ALWAYS, *ACCOUNTS)}
     may_have_accounts = config.accounts is not False  # where it is unset, the database decides
     app = App(
@@ -57,11 +59,11 @@ def create_app(chosen: Settings | None = None) -> Litestar:
                 "documented": documented,
                 "authenticator": authenticator,
                 "settings": config,
+                "limiter": limiter,
                 "sign_ups": limits.limiter(config.signup_limit, limits.SIGN_UPS),
             }
         ),
     )
-    limiter = limits.limiter(config.rate_limit)
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=may_have_accounts)
     ring = Ring(guarded, CORS(config.frontend_origins), config.secret, config.trusted_proxies)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
@@ -133,6 +135,7 @@ def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
                 yield
         finally:
             looking_after.cancel()
+            await indexer.close()
             await authenticator.close()
             await database.close()
             if config.database_url is None:

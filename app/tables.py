@@ -1,6 +1,7 @@
 """Every table, one class each. `piccolo_migrations/` makes them; a test keeps the two alike.
 
-`task_words` is in the migrations alone: what a search is answered from is nothing to be looked at, or changed.
+`task_words`, `task_titles` and `task_indexes` are in the migrations alone: what searches and sorted lists are taken
+from is worked out of the tasks, and nothing to be changed by hand.
 """
 
 import warnings
@@ -78,7 +79,7 @@ class Revision(Table, tablename="revisions", db=database):
     user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
     revision = BigInt(null=False, default=0)
     epoch = BigInt(null=False, default=0, help_text="At random, and another after each change.")
-    searched = BigInt(null=False, default=-1, help_text="The revision up to which the words of `task_words` are right.")
+    searched = BigInt(null=False, default=-1, help_text="Not used any more; versions before 0013 read it.")
 
 
 class IdempotencyKey(Table, tablename="idempotency_keys", db=database):

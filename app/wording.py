@@ -7,6 +7,7 @@ from app.accounts.failures import TooManyTokens
 from app.failures import Failure
 from app.query import MAX_LIMIT, InvalidCursor
 from app.tasks.failures import (
+    IndexNotReady,
     InOperation,
     KeyReused,
     PreconditionFailed,
@@ -34,7 +35,9 @@ there is an answer, and is made once.
 
 Every answer carries `X-Request-ID`, `X-Content-Type-Options: nosniff` and `Cache-Control`, which is `no-store`, or
 `private, no-cache` where there is an `ETag`. Where there is a rate limit, `RateLimit` tells how much of it is left: for
-the user, or for your address where a token names none."""
+the user, or for your address where a token names none. A request counts as 1; a batch as 1 for each 10 operations, a
+list without `limit` as 1 more for each 1,000 tasks, one that counts, filters or sorts many tasks as 1 more for each
+5,000, a search as 1 more for each 2,500 that it finds."""
 STAMP = "2026-11-21T09:30:00.125Z"
 TASK = Task(42, "ada", "Buy milk", "Two litres, the blue one", True, STAMP, STAMP, 7)
 FAILURES: tuple[Failure, ...] = (
@@ -61,6 +64,7 @@ FAILURES: tuple[Failure, ...] = (
     known.HeadersTooLarge(),
     Failure(),
     known.Unavailable(),
+    IndexNotReady(),
 )
 # Those that share their status with another, which the handlers that raise them name by class.
 OTHERS: tuple[Failure, ...] = (

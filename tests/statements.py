@@ -17,13 +17,13 @@ from app.tasks import listing
 from app.tasks.once import ChangeStatement
 from app.tasks.parameters import SORTS
 
-OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys")
+OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_indexes", "task_words", "task_titles")
 OF_OWNER = re.compile(r'(?:"\w+"\.)?"user_id" = (?=\$\d)')
 # Whose rows a statement is about; what else it asks of its owner serves that.
 OF_ITS_ROWS = re.compile(r'"(?:tasks|task_versions)"\."user_id" = (?=\$\d)')
 OF_THE_KEY = re.compile(r'"user_id" = (?=\$\d+ AND "key")')
 OF_THE_REVISION = re.compile(r'(?<!\.)"user_id" = (?=\$\d)')  # of a change that is made without a key
-ABOUT_WHAT_IS_OWNED = re.compile(rf'"(?:{"|".join(OWNED)})"|\btasks_learn\b')
+ABOUT_WHAT_IS_OWNED = re.compile(rf'"(?:{"|".join(OWNED)})"')
 
 
 def declared() -> dict[str, Statement]:

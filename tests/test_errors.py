@@ -210,6 +210,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {},
     ),
     (failures.Unavailable(), 503, envelope("SERVICE_UNAVAILABLE", WAIT), {"retry-after": "1"}),
+    (tasks.IndexNotReady(), 503, envelope("SERVICE_UNAVAILABLE", tasks.IndexNotReady.message), {"retry-after": "2"}),
     (
         failures.Busy(),
         503,

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -26,6 +27,7 @@ from app.auth import queries as auth
 from app.database import database
 from app.limits import Limiter
 from app.main import create_app
+from app.tasks import costs, indexing
 from app.variables import Rate
 from tests.conftest import ORIGIN, token
 
@@ -120,6 +122,86 @@ class TestAUser:
     async def test_head_is_told_as_get_is(self, limited: Callable[..., Litestar]) -> None:
         async with somebody(limited(), "ada") as ada:
             assert told(await ada.head("/api/tasks"))[1] == 2
+
+
+class TestWhatARequestCosts:
+    """Beyond the 1 that each is counted as, by what the database has to look at."""
+
+    @pytest.fixture
+    async def ada(
+        self, limited: Callable[..., Litestar], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Somebody with 12,000 tasks, and a hundred requests."""
+        monkeypatch.setattr(costs, "_sizes", {})
+        monkeypatch.setattr(indexing, "SECONDS_TO_WAIT", 30)
+        await sql.execute(
+            """
+            INSERT INTO "user" (id, name, email) VALUES ('ada', '', 'ada@x');
+            INSERT INTO revisions (user_id, revision) VALUES ('ada', 1);
+            INSERT INTO tasks (user_id, title, version)
+            SELECT 'ada', 'Task ' || n, 1 FROM generate_series(1, 12000) AS n
+            """
+        )
+        async with somebody(limited(100), "ada") as ada:
+            yield ada
+
+    @pytest.mark.parametrize(
+        ("queries", "spent"),
+        [
+            (["?limit=200", "?sort=created_at&limit=1"], [1, 1]),
+            (["", ""], [13, 13]),
+            (["?fields=id"], [13]),
+            (["?count=true&limit=1", "?completed=true", "?sort=updated_at&limit=1"], [3, 3, 3]),
+            (["?updated_after=2026-01-01T00:00:00Z&limit=1", "?created_before=2026-01-01T00:00:00Z"], [3, 3]),
+            (["?sort=title&limit=1", "?sort=title&limit=1"], [3, 1]),  # once the titles are indexed
+            (["?q=task&limit=1", "?q=task&limit=1", "?q=12000&limit=1"], [7, 5, 1]),
+        ],
+    )
+    async def test_a_list_costs_what_is_looked_at_for_it(
+        self, ada: httpx.AsyncClient, queries: list[str], spent: list[int]
+    ) -> None:
+        left = [100]
+        for query in queries:
+            answer = await ada.get(f"/api/tasks{query}")
+            assert answer.status_code == 200, answer.text
+            names = [name for name in answer.headers if name.startswith("ratelimit")]
+            assert names == ["ratelimit-policy", "ratelimit"]
+            left.append(told(answer)[1])
+        assert [before - after for before, after in itertools.pairwise(left)] == spent
+
+    async def test_a_list_that_is_known_or_remembered_costs_1(self, ada: httpx.AsyncClient) -> None:
+        tag = (await ada.get("/api/tasks")).headers["etag"]
+        before = told(await ada.get("/api/tasks/1"))[1]
+        for query in ("", "?q=x"):
+            answer = await ada.get(f"/api/tasks{query}", headers={"if-none-match": tag})
+            assert answer.status_code == 304
+        assert before - told(answer)[1] == 2
+
+    async def test_a_batch_costs_1_for_each_10_operations(self, ada: httpx.AsyncClient) -> None:
+        left = 100
+        for count, cost in ((1, 1), (10, 1), (11, 2), (100, 10)):
+            operations = [{"op": "create", "data": {"title": "x"}}] * count
+            answer = await ada.post("/api/tasks/batch", json={"operations": operations})
+            assert answer.status_code == 200
+            left -= cost
+            assert told(answer)[1] == left
+
+    async def test_who_has_anything_left_is_let_through_and_then_waits_for_longer(
+        self, limited: Callable[..., Litestar]
+    ) -> None:
+        operations = [{"op": "create", "data": {"title": "x"}}] * 100
+        async with somebody(limited(3), "bob") as bob:
+            answer = await bob.post("/api/tasks/batch", json={"operations": operations})
+            assert (answer.status_code, told(answer)[1]) == (200, 0)
+            assert (await bob.get("/api/tasks")).status_code == 429
+
+    async def test_the_numbers_of_tasks_are_remembered_of_so_many_owners(
+        self, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(costs, "MAX_REMEMBERED", 1)
+        costs._sizes["bob"] = 1, 0.0
+        await ada.get("/api/tasks?count=true&limit=1")
+        assert [*costs._sizes] == ["ada"]
 
 
 class TestAStranger:
@@ -435,6 +517,24 @@ class TestTheWindow:
         assert waits[3] in (1, 2)
         time.sleep(waits[3])
         assert limiter.take("ada")[1] == 0
+
+    def test_what_a_request_costs_is_counted_and_whoever_waits_as_told_is_let_through(self) -> None:
+        limiter = Limiter(Rate(10, 1))
+        assert limiter.take("ada", 4)[0][1][1].startswith(b'"default";r=6;')
+        time.sleep(0.3)
+        assert limiter.charge("ada", 20)[1][1].startswith(b'"default";r=0;t=')
+        _, wait = limiter.take("ada")
+        assert wait in (1, 2)
+        time.sleep(wait)
+        assert limiter.take("ada")[1] == 0
+
+    def test_who_owes_more_than_is_back_with_the_first_waits_for_what_is(self) -> None:
+        limiter = Limiter(Rate(10, 20))
+        limiter.take("ada", 1)
+        time.sleep(1.1)
+        limiter.charge("ada", 30)
+        _, wait = limiter.take("ada")
+        assert wait in (21, 22)  # with the second, and not with the first, which comes a second earlier
 
     def test_the_largest_limit_counts_too(self) -> None:
         headers, wait = Limiter(Rate(1_000_000_000, 3600)).take("ada")

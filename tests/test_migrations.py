@@ -45,12 +45,15 @@ GRANTED = (
     "revisions",
     "task_versions",
     "idempotency_keys",
+    "task_indexes",
+    "task_words",
+    "task_titles",
     "rate_limits",
     "credentials",
     "login_sessions",
     "personal_access_tokens",
 )
-TABLES = (*GRANTED, "task_words")  # which only functions read
+TABLES = GRANTED
 THEIR_OWN = (
     "ALL public ((user_id = current_setting('tasks.owner'::text, true))"
     " OR (current_setting('tasks.staff'::text, true) = 'on'::text))"
@@ -112,6 +115,19 @@ TASKS: Catalog = {
         "revisions.revision bigint NOT NULL DEFAULT 0",
         "revisions.searched bigint NOT NULL DEFAULT '-1'::integer",
         "revisions.user_id text NOT NULL",
+        "task_indexes.at timestamp(3) with time zone NOT NULL DEFAULT 'infinity'::timestamp with time zone",
+        "task_indexes.at_id bigint NOT NULL DEFAULT '9223372036854775807'::bigint",
+        "task_indexes.indexed bigint NOT NULL DEFAULT '-1'::integer",
+        "task_indexes.kind text NOT NULL",
+        "task_indexes.leased_until timestamp with time zone NOT NULL",
+        "task_indexes.target bigint NOT NULL",
+        "task_indexes.user_id text NOT NULL",
+        "task_indexes.worker bigint NOT NULL",
+        "task_titles.key text NOT NULL",
+        "task_titles.task_id bigint NOT NULL",
+        "task_titles.text_hash bigint NOT NULL",
+        "task_titles.user_id text NOT NULL",
+        "task_titles.version bigint NOT NULL",
         "task_versions.changed_at timestamp(3) with time zone NOT NULL",
         "task_versions.changed_by text",
         "task_versions.completed boolean NOT NULL DEFAULT false",
@@ -122,6 +138,7 @@ TASKS: Catalog = {
         "task_versions.user_id text NOT NULL",
         "task_versions.version bigint NOT NULL",
         "task_words.task_id bigint NOT NULL",
+        "task_words.text_hash bigint NOT NULL",
         "task_words.user_id text NOT NULL",
         "task_words.version bigint NOT NULL",
         "task_words.words tsvector NOT NULL",
@@ -152,8 +169,12 @@ TASKS: Catalog = {
         "revisions_pkey PRIMARY KEY (user_id)",
         'revisions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "scope_is_known CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text])))",
+        "task_indexes_pkey PRIMARY KEY (user_id, kind)",
+        "task_indexes_user_id_fkey FOREIGN KEY (user_id) REFERENCES revisions(user_id) ON UPDATE CASCADE ON DELETE"
+        " CASCADE",
+        "task_titles_pkey PRIMARY KEY (task_id, user_id)",
         "task_versions_pkey PRIMARY KEY (task_id, version)",
-        "task_words_pkey PRIMARY KEY (task_id)",
+        "task_words_pkey PRIMARY KEY (task_id, user_id)",
         "tasks_pkey PRIMARY KEY (id)",
         'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "title_has_text CHECK ((btrim((title)::text) <> ''::text))",
@@ -164,6 +185,7 @@ TASKS: Catalog = {
         "CREATE INDEX login_sessions_user_id ON public.login_sessions USING btree (user_id)",
         "CREATE INDEX personal_access_tokens_user_id ON public.personal_access_tokens USING btree (user_id)",
         "CREATE INDEX rate_limits_last_attempt ON public.rate_limits USING btree (last_attempt)",
+        "CREATE INDEX task_titles_in_order ON public.task_titles USING btree (user_id, key, task_id)",
         "CREATE INDEX task_words_by_word ON public.task_words USING gin (words) WITH (fastupdate=off)",
         "CREATE INDEX tasks_by_deletion ON public.tasks USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)",
         "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC) WHERE"
@@ -179,8 +201,10 @@ TASKS: Catalog = {
         " (token_hash)",
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
         "CREATE UNIQUE INDEX revisions_pkey ON public.revisions USING btree (user_id)",
+        "CREATE UNIQUE INDEX task_indexes_pkey ON public.task_indexes USING btree (user_id, kind)",
+        "CREATE UNIQUE INDEX task_titles_pkey ON public.task_titles USING btree (task_id, user_id)",
         "CREATE UNIQUE INDEX task_versions_pkey ON public.task_versions USING btree (task_id, version)",
-        "CREATE UNIQUE INDEX task_words_pkey ON public.task_words USING btree (task_id)",
+        "CREATE UNIQUE INDEX task_words_pkey ON public.task_words USING btree (task_id, user_id)",
         "CREATE UNIQUE INDEX tasks_pkey ON public.tasks USING btree (id)",
     ],
     "triggers": [
@@ -197,25 +221,19 @@ TASKS: Catalog = {
         "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
     "functions": [
-        "tasks_bare(text) RETURNS text",
         "tasks_begin() RETURNS trigger",
         "tasks_forget() RETURNS trigger",
         "tasks_forget_all() RETURNS trigger",
         "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
-        "tasks_found(text,text) RETURNS TABLE(task_id bigint, rank real) as its owner search_path=public, pg_temp",
-        "tasks_learn(text) RETURNS bigint as its owner search_path=public, pg_temp enable_sort=on",
+        "tasks_found(text,text,text,boolean) RETURNS TABLE(task_id bigint, rank real) as its owner"
+        " search_path=public, pg_temp",
         "tasks_next_revision(text,bigint) RETURNS bigint",
-        "tasks_plain(text) RETURNS text",
-        "tasks_query(text,text) RETURNS tsquery",
-        "tasks_scope(text) RETURNS text",
         "tasks_stamp() RETURNS trigger",
-        "tasks_words(text,text,text) RETURNS tsvector",
     ],
-    "collations": [
-        "tasks_people",
-    ],
+    "collations": [],
     "options": [
         "revisions fillfactor=50",
+        "task_indexes fillfactor=50",
         "task_words_by_word fastupdate=off",
         "tasks fillfactor=90",
     ],
@@ -228,8 +246,14 @@ TASKS: Catalog = {
         f"idempotency_keys_of_owner {THEIR_OWN}",
         "revisions t t",
         f"revisions_of_owner {THEIR_OWN}",
+        "task_indexes t t",
+        f"task_indexes_of_owner {THEIR_OWN}",
+        "task_titles t t",
+        f"task_titles_of_owner {THEIR_OWN}",
         "task_versions t t",
         f"task_versions_of_owner {THEIR_OWN}",
+        "task_words t f",  # not forced: the function that finds them asks as the table's owner
+        f"task_words_of_owner {THEIR_OWN}",
         "tasks t t",
         f"tasks_of_owner {THEIR_OWN}",
     ],
@@ -620,13 +644,16 @@ class TestADatabaseInUse:
     ) -> None:
         changed = {"owner": "u2", "task_id": 1, "by": "jwt", "wanted": True, "versions": None, **self.CHANGE}
         await ask(owner, queries.PATCH, **changed)
-        await ask(owner, listing.LEARN, owner="u2")
+        await owner.execute("INSERT INTO task_words SELECT id, user_id, 0, 0, '' FROM tasks")
+        await owner.execute("INSERT INTO task_titles SELECT id, user_id, 0, 0, '' FROM tasks")
         assert (await count(owner, "task_versions"), await count(owner, "task_words")) == (1, 100)
 
         await owner.execute(how)
 
-        left = [await count(owner, table) for table in ("tasks", "task_versions", "task_words", "revisions")]
-        assert left == [0, 0, 0, users]
+        left = [
+            await count(owner, table) for table in ("tasks", "task_versions", "task_words", "task_titles", "revisions")
+        ]
+        assert left == [0, 0, 0, 0, users]
         await owner.execute("SET tasks.staff = 'on'")
         assert await owner.fetchval("SELECT revision FROM revisions WHERE user_id = 'u2'") == revision
 
@@ -669,6 +696,7 @@ class TestKnownAndMissing:
             "2026-11-25T23:30:00:000008",
             "2026-11-30T12:00:00:000009",
             "2026-11-30T12:00:00:000010",
+            "2026-11-30T12:00:00:000013",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:

@@ -19,7 +19,7 @@ from app.database import Database, database
 from app.settings import Settings
 from app.statements import Statement
 from app.tables import Task
-from app.tasks import listing, queries
+from app.tasks import listing, queries, words
 from tests.conftest import SECRET
 from tests.live.pgbouncer import PgBouncer
 from tests.statements import OF_OWNER, declared, without_owner
@@ -43,9 +43,17 @@ WHATEVER: dict[str, Any] = {
     "answer": "[]",
     "count": 1,
     "known": "{}",
-    "learnt": None,
+    "indexed": 0,
     "limit": 10,
-    "q": "secret",
+    "scope": words.scope("ada"),
+    "wanted_words": f"{words.scope('bob')}secret | {words.scope('ada')}hers",
+    "kind": "words",
+    "worker": 1,
+    "ended": False,
+    "entries": "[]",
+    "look_at": 10,
+    "index_at": "infinity",
+    "index_at_id": 2**62,
     "at": None,
     "at_id": None,
     "created_after": None,
@@ -56,7 +64,8 @@ WHATEVER: dict[str, Any] = {
 PAGES = {"-created_at", "title follows counts", "relevance searches follows counts"}
 # These return no task, or are asked for none.
 TELL_NO_TASK = {
-    *("bulk.RAISE", "bulk.BEGIN", "bulk.FORGET", "listing.LEARN", "once.KEEP", "once.RECALL"),
+    *("bulk.RAISE", "bulk.BEGIN", "bulk.FORGET", "once.KEEP", "once.RECALL"),
+    *("index_queries.CLAIM", "index_queries.STORE_WORDS", "index_queries.STORE_TITLES", "costs.SIZE"),
     *("trash.PURGE", "trash.PURGE once", "trash.EMPTY", "trash.EMPTY once"),
     *("listing._page title follows counts", "listing._page relevance searches follows counts"),
 }
@@ -209,57 +218,53 @@ class TestTheService:
 
 
 class TestWordsOfTasks:
-    """What a search is answered from has no policy: two functions read and write it, which ask for the owner."""
+    """Of the words, a policy shows the owner's alone; and a function finds them, which asks for the owner by itself."""
+
+    FOUND = "SELECT task_id FROM public.tasks_found($1, $2, $3, true)"
+    WANTED = f"'{words.scope('ada')}secret'"
 
     @pytest.fixture
     async def as_app(self, ada: httpx.AsyncClient, database_url: str) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the service's role, after Ada has searched her tasks, in a transaction."""
+        """A connection of the service's role, after Ada has searched and sorted her tasks, in a transaction."""
         await ada.post("/api/tasks", json={"title": "a secret"})
-        assert len((await ada.get("/api/tasks?q=secret")).json()["data"]) == 1
+        assert len((await ada.get("/api/tasks?q=secret&sort=title")).json()["data"]) == 1
         async with forced(database_url, []) as connection, connection.transaction():
             yield connection
 
-    @pytest.mark.parametrize(
-        "statement",
-        [
-            "SELECT * FROM task_words",
-            "UPDATE task_words SET user_id = 'bob'",
-            "INSERT INTO task_words VALUES (1, 'bob', 1, 'secret')",
-            "DELETE FROM task_words",
-            "TRUNCATE task_words",
-        ],
-    )
-    async def test_the_service_cannot_look_into_it(self, as_app: asyncpg.Connection, statement: str) -> None:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await as_app.execute(statement)
-
+    @pytest.mark.parametrize("table", ["task_words", "task_titles", "task_indexes"])
     @pytest.mark.parametrize("asker", ["bob", "", None])
-    async def test_the_functions_do_nothing_for_another_owner(
-        self, as_app: asyncpg.Connection, sql: asyncpg.Connection, asker: str | None
+    async def test_another_owner_neither_sees_nor_moves_what_is_in_it(
+        self, as_app: asyncpg.Connection, sql: asyncpg.Connection, table: str, asker: str | None
     ) -> None:
-        await sql.execute("UPDATE revisions SET searched = -1; DELETE FROM task_words")
+        assert await sql.fetchval(f"SELECT count(*) FROM {table}")
         if asker is not None:
             await as_app.execute("SELECT set_config('tasks.owner', $1, true)", asker)
 
-        assert await as_app.fetchval("SELECT tasks_learn('ada')") == 0
-        assert await as_app.fetch("SELECT * FROM tasks_found('ada', 'secret')") == []
-        assert await as_app.fetch("SELECT * FROM tasks_found(NULL, 'secret')") == []
-        assert await sql.fetchval("SELECT count(*) FROM task_words") == 0
+        assert await as_app.fetch(f"SELECT * FROM {table}") == []
+        assert await as_app.execute(f"UPDATE {table} SET user_id = 'bob'") == "UPDATE 0"
+        assert await as_app.execute(f"DELETE FROM {table}") == "DELETE 0"
+        another = {
+            "task_words": "9, 'ada', 1, 1, 'x'",
+            "task_titles": "9, 'ada', 1, 1, 'x'",
+            "task_indexes": "'ada', 'x', 1, 1, now(), 1, 1, now()",
+        }
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await as_app.execute(f"INSERT INTO {table} VALUES ({another[table]})")
 
-    async def test_nothing_that_a_caller_names_alike_is_taken_for_what_they_use(
+    @pytest.mark.parametrize("asker", ["bob", "", None])
+    async def test_the_function_finds_nothing_for_another_owner(
+        self, as_app: asyncpg.Connection, asker: str | None
+    ) -> None:
+        if asker is not None:
+            await as_app.execute("SELECT set_config('tasks.owner', $1, true)", asker)
+        assert await as_app.fetch(self.FOUND, "ada", words.scope("ada"), self.WANTED) == []
+        assert await as_app.fetch(self.FOUND, asker, words.scope("ada"), self.WANTED) == []
+
+    async def test_nothing_that_a_caller_names_alike_is_taken_for_what_it_uses(
         self, as_app: asyncpg.Connection, sql: asyncpg.Connection
     ) -> None:
-        await sql.execute("UPDATE revisions SET searched = -1; DELETE FROM task_words")
-        for table in ("tasks", "revisions"):
-            await as_app.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM {table} LIMIT 0")
-        await as_app.execute(
-            "CREATE TEMP TABLE task_words (task_id bigint, user_id text, version bigint, words tsvector)"
-        )
+        await as_app.execute("CREATE TEMP TABLE task_words (task_id bigint, user_id text, words tsvector)")
         for function in (
-            "tasks_query(a text, b text) RETURNS tsquery",
-            "tasks_scope(a text) RETURNS text",
-            "tasks_words(a text, b text, c text) RETURNS tsvector",
-            "tasks_plain(a text) RETURNS text",
             "ts_rank(a tsvector, b tsquery) RETURNS real",
             "current_setting(a text, b boolean) RETURNS text",
         ):
@@ -270,19 +275,21 @@ class TestWordsOfTasks:
         await as_app.execute("SET LOCAL search_path = pg_temp, public, pg_catalog")
         await as_app.execute("SELECT pg_catalog.set_config('tasks.owner', 'ada', true)")
 
-        assert await as_app.fetchval("SELECT public.tasks_learn('ada')") == 1
-        found = await as_app.fetch("SELECT task_id FROM public.tasks_found('ada', 'sec')")
+        found = await as_app.fetch(self.FOUND, "ada", words.scope("ada"), self.WANTED)
         assert found == await sql.fetch("SELECT id FROM tasks")
-        assert await as_app.fetchval("SELECT count(*) FROM pg_temp.task_words") == 0
 
     async def test_whoever_calls_them_they_ask_as_their_owner_and_look_in_its_schema_first(
         self, sql: asyncpg.Connection
     ) -> None:
-        rows = await sql.fetch("SELECT proname, proconfig[1] FROM pg_proc WHERE prosecdef ORDER BY 1")
+        rows = await sql.fetch(
+            """
+            SELECT proname, proconfig[1], has_function_privilege('public', oid, 'EXECUTE')
+            FROM pg_proc WHERE prosecdef ORDER BY 1
+            """
+        )
         assert [tuple(row) for row in rows] == [
-            ("tasks_forget_words", "search_path=public, pg_temp"),
-            ("tasks_found", "search_path=public, pg_temp"),
-            ("tasks_learn", "search_path=public, pg_temp"),
+            ("tasks_forget_words", "search_path=public, pg_temp", False),
+            ("tasks_found", "search_path=public, pg_temp", False),
         ]
 
 

@@ -125,6 +125,15 @@ def current_user(request: Request[User | None, Any, Any]) -> User:
     return user
 
 
+def charge(request: Request[User, Any, Any], cost: int) -> None:
+    """Charge the caller for what a request costs beyond the 1 that it was counted as, and have its answer tell."""
+    limiter: Limiter | None = request.app.state["limiter"]
+    if limiter is not None and cost > 0:
+        told = request.scope["answer_headers"]  # type: ignore[typeddict-item] # ours
+        headers = limiter.charge(_named(request.user.id), cost)
+        told[:] = [*(header for header in told if not header[0].startswith(b"ratelimit")), *headers]
+
+
 def _named(user_id: str) -> str:
     """Return the name that a user is counted by, unlike any address's."""
     return f"user:{user_id}"

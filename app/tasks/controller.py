@@ -1,6 +1,7 @@
 """HTTP verb -> one query -> one envelope."""
 
 import re
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -11,13 +12,13 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
-from app.auth.middleware import CurrentUser, current_user
+from app.auth.middleware import CurrentUser, charge, current_user
 from app.bodies import check_body, check_body_headers, check_optional_body, check_patch_headers
 from app.failures import Invalid
 from app.handlers import Reply, delete, get, patch, post, put
 from app.openapi import NOT_MODIFIED, failures
 from app.query import InvalidCursor
-from app.tasks import batch, listing, parameters, queries
+from app.tasks import batch, costs, listing, parameters, queries
 from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
 from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
@@ -70,10 +71,12 @@ class TaskController(Controller):
         """
         said = request.scope["query_string"]
         query = parameters.read(said) if said else None
+        paid = partial(charge, request)
         if query is None:
-            found = await listing.all_tasks(user, states(known))
+            found = await listing.all_tasks(user, states(known), paid)
             return listed(found.content, found.state, known)
-        found = await listing.some_tasks(user, query, states(known), request.app.state["settings"].secret)
+        secret = request.app.state["settings"].secret
+        found = await listing.some_tasks(user, query, states(known), secret, paid)
         link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
         return listed(found.content, found.state, known, *link)
 
@@ -101,9 +104,16 @@ class TaskController(Controller):
         responses=failures(*CHANGE),
     )
     async def batch(
-        self, user: CurrentUser, state: State, dry_run: DryRun, key: IdempotencyKey, data: JSONBody[Batch]
+        self,
+        request: Request[Any, Any, Any],
+        user: CurrentUser,
+        state: State,
+        dry_run: DryRun,
+        key: IdempotencyKey,
+        data: JSONBody[Batch],
     ) -> Reply[BatchData]:
         """Of a bad batch nothing happens, and `error.index` says which operation it was, the first being 0."""
+        charge(request, costs.of_batch(len(data.operations)))
         if state.settings.require_if_match:
             check_versions(data.operations)
         keeps_trash = state.settings.trash_days > 0

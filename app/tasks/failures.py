@@ -5,13 +5,26 @@ from typing import Any
 import msgspec
 
 from app.envelopes import Error
-from app.failures import Failure, NotFound
+from app.failures import Failure, NotFound, Unavailable
 
 
 class TaskNotFound(NotFound):
     """No such task of the caller's: it never was, it was deleted, or it is somebody else's."""
 
     message = "There is no such task."
+
+
+class IndexNotReady(Unavailable):
+    """The index that a search, or the order of titles, is answered from lacks more changes than a request can wait for.
+
+    It is being brought up to date meanwhile.
+    """
+
+    message = "Your tasks are being indexed for this. Try again in a moment."
+
+    def headers(self) -> dict[str, str]:
+        """Say when to try again."""
+        return {"retry-after": "2"}
 
 
 class PreconditionFailed(Failure):

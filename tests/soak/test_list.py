@@ -6,12 +6,16 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
+from app.tasks.failures import IndexNotReady
+from app.tasks.index_queries import WORDS
+from app.tasks.indexing import indexer
 from app.tasks.parameters import SORTS
 from tests.conftest import token
 from tests.live.conftest import Serve
@@ -29,7 +33,6 @@ ADD = """
 ADD_OTHERS = """
     INSERT INTO "user" (id, name, email) SELECT 'other ' || u, '', u || '@x' FROM generate_series(1, $1::int) AS u
 """
-LEARN = "SELECT set_config('tasks.owner', $1, false), tasks_learn($1)"
 
 
 @pytest.fixture
@@ -47,9 +50,11 @@ async def million(owner: str, sql: asyncpg.Connection) -> int:
     await sql.execute(ADD_OTHERS, OTHERS)
     for number in range(1, OTHERS + 1):
         await sql.execute(ADD, f"other {number}", ROWS)
-        while (await sql.fetchrow(LEARN, f"other {number}"))["tasks_learn"] is None:
-            pass
-    await sql.execute("RESET tasks.owner; ANALYZE tasks, task_words, revisions")
+        while True:
+            with suppress(IndexNotReady):
+                await indexer.bring_up_to_date(f"other {number}", WORDS, ROWS)
+                break
+    await sql.execute("ANALYZE tasks, task_words, revisions")
     return await sql.fetchval("SELECT count(*) FROM task_words") + ROWS
 
 

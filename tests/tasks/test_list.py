@@ -10,8 +10,9 @@ import pytest
 from app.database import database
 from app.query import InvalidCursor
 from app.statements import Statement
-from app.tasks import listing, remembered
+from app.tasks import remembered, words
 from app.tasks.cursors import Place, seal, unseal
+from app.tasks.indexing import indexer
 from app.tasks.parameters import SORTS
 from app.tasks.remembered import Remembered, State
 
@@ -442,6 +443,7 @@ class TestSearch:
         assert await titles(ada, q="oats") == []
         await sql.execute("DELETE FROM tasks")
         assert await sql.fetchval("SELECT count(*) FROM task_words") == 0
+        assert await sql.fetchval("SELECT count(*) FROM task_titles") == 0
 
     async def test_a_task_that_is_given_to_somebody_else_is_found_there(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
@@ -484,16 +486,15 @@ class TestSearch:
     async def test_what_changes_while_it_learns_is_not_left_out_for_good(
         self, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        learn = listing._learn  # pyright: ignore[reportPrivateUsage]
+        bring_up_to_date = indexer.bring_up_to_date
 
-        async def and_then_change(owner: Any) -> int:
-            learnt = await learn(owner)
-            monkeypatch.setattr(listing, "_learn", learn)
+        async def and_then_change(*what: Any) -> None:
+            await bring_up_to_date(*what)
+            monkeypatch.undo()
             await add(ada, "milk too")
-            return learnt
 
         await add(ada, "milk")
-        monkeypatch.setattr(listing, "_learn", and_then_change)
+        monkeypatch.setattr(indexer, "bring_up_to_date", and_then_change)
         short = await ada.get(f"{LIST}?q=milk")
         assert [task["title"] for task in short.json()["data"]] == ["milk"]
         assert "etag" not in short.headers
@@ -504,10 +505,10 @@ class TestSearch:
     async def test_nobody_but_the_search_sees_the_words(self, ada: httpx.AsyncClient) -> None:
         await add(ada, "milk")
         assert await titles(ada, q="milk") == ["milk"]
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await database.pool.run("SELECT * FROM task_words", [])
-        assert await database.pool.run("SELECT * FROM tasks_found('ada', 'milk')", []) == []
-        assert (await database.pool.run("SELECT tasks_learn('ada')", []))[0][0] == 0
+        assert await database.pool.run("SELECT * FROM task_words", []) == []
+        wanted = f"'{words.scope('ada')}milk'"
+        found = "SELECT * FROM tasks_found('ada', $1, $2, false)"
+        assert await database.pool.run(found, [words.scope("ada"), wanted]) == []
 
 
 class TestRefusals:
