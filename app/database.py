@@ -123,7 +123,7 @@ class Database(PostgresEngine):
         if not self.ready:
             raise Unavailable
         try:
-            return await self.pool.run(statement.sql, statement.bind(values))
+            return await self.pool.run(statement.sql, statement.bind(values), owner=values.get("owner"))
         except OSError:
             self._revive()
             raise
@@ -139,15 +139,16 @@ class Database(PostgresEngine):
             raise
 
     @asynccontextmanager
-    async def stepwise(self, *, keep: bool = True) -> AsyncGenerator[Steps]:
+    async def stepwise(self, owner: str | None = None, *, keep: bool = True) -> AsyncGenerator[Steps]:
         """Begin a transaction for statements that hang on each other; it is taken back where it is not to be kept.
 
-        Whatever is raised inside takes it back too. Raises what `fetch` does, for what takes too long in all.
+        Whatever is raised inside takes it back too. Nothing else of the owner's may be asked for inside. Raises what
+        `fetch` does, for what takes too long in all.
         """
         if not self.ready:
             raise Unavailable
         try:
-            async with self.pool.transaction(keep=keep) as steps:
+            async with self.pool.transaction(owner=owner, keep=keep) as steps:
                 yield steps
         except OSError:
             self._revive()
@@ -158,7 +159,7 @@ class Database(PostgresEngine):
 
         Returns the rows of each. Raises what `fetch` does.
         """
-        async with self.stepwise() as together:
+        async with self.stepwise(steps[0][1].get("owner")) as together:
             return [await together.fetch(statement, **values) for statement, values in steps]
 
     async def answers(self) -> bool:

@@ -10,14 +10,15 @@ no two of them wait for each other.
 """
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from app.lanes import CROWD, Crowded
+from app.owner_queue import OwnerQueue, OwnersPool
 from app.statements import Statement
-from app.steps import SteppedPool
 
 FEW = 3  # of a kind, which go side by side; to wait for each other would cost them more than it saves
 MOST = 64  # in a group
@@ -31,38 +32,35 @@ BYTES_AROUND = 100  # the arguments of one change, at most
 Rows = Sequence[Any]  # each of them a sequence, or an asyncpg.Record
 
 
-class GroupingPool(SteppedPool):
-    """A pool that lets changes travel together."""
+class GroupingPool(OwnersPool):
+    """A pool that lets changes travel together. An owner's changes in a group are one statement in flight."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what asyncpg's takes."""
         super().__init__(*args, **kwargs)
         self._kinds: dict[Statement, _Kind] = {}
-        self._in_groups = 0  # changes that wait for others, or are under way with them
 
     async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
         """Run a change of what is an owner's, alone or in a group, and return its rows. Raises what `run` does."""
         if statement.together is None or not self.prepares:
-            return await super().run(statement.sql, arguments)
+            return await super().run(statement.sql, arguments, owner=owner)
         kind = self._kinds.get(statement)
         if kind is None:
-            kind = self._kinds[statement] = _Kind(super().run, statement)
-        if kind.are_few or (size := _size(arguments)) > LARGE:
-            return await kind.go_alone(arguments)
-        if self._in_groups >= CROWD * self.get_max_size():
-            raise Crowded("too many wait")
-        self._in_groups += 1
+            kind = self._kinds[statement] = _Kind(super().run, self.owners, self.margin, statement)
+        if kind.are_few and self.owners.try_acquire(owner):
+            return await kind.go_alone(owner, arguments, math.inf)
+        if (size := _size(arguments)) > LARGE:
+            return await kind.go_alone(owner, arguments, await self.turn(owner))
+        self.owners.join(owner)
+        until, rows = self._loop.time() + self.patience, self._loop.create_future()
         try:
-            return await kind.go_with_others(self._member(owner, arguments, size))
+            return await kind.go_with_others(_Member(owner, arguments, size, until, rows))
         finally:
-            self._in_groups -= 1
-
-    def _member(self, owner: str, arguments: list[Any], size: int) -> "_Member":
-        return _Member(owner, arguments, size, self._loop.time() + self.patience, self._loop.create_future())
+            self.owners.quit(owner)
 
     def get_waiting_size(self) -> int:
-        """Return how many wait for a connection, or for others to go with."""
-        return super().get_waiting_size() + sum(len(kind.waiting) for kind in self._kinds.values())
+        """Return how many wait for a connection, for their owner's turn, or for others to go with."""
+        return super().get_waiting_size() + sum(kind.get_waiting_size() for kind in self._kinds.values())
 
 
 class _Member(NamedTuple):
@@ -87,10 +85,13 @@ class _Member(NamedTuple):
 class _Kind:
     """All changes that are one statement."""
 
-    def __init__(self, run: Callable[..., Awaitable[Any]], statement: Statement) -> None:
-        """Take the way to the server, and the statement."""
+    def __init__(
+        self, run: Callable[..., Awaitable[Any]], owners: OwnerQueue, margin: float, statement: Statement
+    ) -> None:
+        """Take the way to the server, whose turn it is, and the statement."""
         self.waiting: list[_Member] = []
-        self._run = run
+        self._held: dict[str, list[_Member]] = {}  # of owners whose turn it is not
+        self._run, self._owners, self._margin = run, owners, margin
         self._alone, self._together = statement.sql, statement.together
         self._loop = asyncio.get_running_loop()
         self._under_way = 0  # changes that went alone, and groups
@@ -99,17 +100,22 @@ class _Kind:
         self._groups: set[asyncio.Task[None]] = set()  # the event loop itself would forget them
         self._leaving: asyncio.TimerHandle | None = None
 
+    def get_waiting_size(self) -> int:
+        """Return how many wait for others, or for their owner's turn."""
+        return len(self.waiting) + sum(map(len, self._held.values()))
+
     @property
     def are_few(self) -> bool:
         """Tell whether who comes now goes alone."""
         return self._under_way < (1 if self._last > FEW else FEW)
 
-    async def go_alone(self, arguments: list[Any]) -> Rows:
-        """Go at once. Raises what `Pool.run` does."""
+    async def go_alone(self, owner: str, arguments: list[Any], until: float) -> Rows:
+        """Go at once, in the place of the owner's that is taken. Raises what `Pool.run` does."""
         self._under_way += 1
         try:
-            return await self._run(self._alone, arguments)
+            return await self._run(self._alone, arguments, until=until)
         finally:
+            self._owners.release(owner)
             self._come_back()
 
     async def go_with_others(self, member: _Member) -> Rows:
@@ -133,21 +139,63 @@ class _Kind:
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
-        group = sorted((each for each in self.waiting if not each.rows.done()), key=_owner)
+        there = sorted((each for each in self.waiting if not each.rows.done()), key=_owner)
         self.waiting, self._size = [], 0
-        self._last = len(group)
+        self._last = len(there)
+        group: list[_Member] = []
+        owners: set[str] = set()
+        for each in there:
+            if each.owner in owners or self._owners.try_acquire(each.owner):
+                owners.add(each.owner)
+                group.append(each)
+            else:
+                self._hold(each)
+        self._send(group, owners)
+
+    def _hold(self, member: _Member) -> None:
+        """Keep a change until it is its owner's turn, for as long as it has time."""
+        timer = self._loop.call_at(member.until - self._margin, member.fail, TimeoutError())
+        member.rows.add_done_callback(lambda _: timer.cancel())
+        if member.owner in self._held:
+            self._held[member.owner].append(member)
+        else:
+            self._hold_all(member.owner, [member])
+
+    def _hold_all(self, owner: str, members: list[_Member]) -> None:
+        self._held[owner] = members
+        self._owners.turn(owner).add_done_callback(lambda _: self._leave_in_turn(owner))
+
+    def _leave_in_turn(self, owner: str) -> None:
+        """Send together what an owner has held, now that a place is taken for it."""
+        held = deque(each for each in self._held.pop(owner) if not each.rows.done())
+        group: list[_Member] = []
+        size = 0
+        while held and len(group) < MOST and (size := size + held[0].size) <= FULL:
+            group.append(held.popleft())
+        if held:
+            self._hold_all(owner, [*held])
+        if group:
+            self._send(group, {owner})
+        else:
+            self._owners.release(owner)
+
+    def _send(self, group: list[_Member], owners: set[str]) -> None:
         if group:
             self._under_way += 1
-            task = self._loop.create_task(self._travel(group))
+            task = self._loop.create_task(self._travel(group, owners))
             self._groups.add(task)
             task.add_done_callback(self._groups.discard)
 
-    async def _travel(self, group: list[_Member]) -> None:
+    async def _travel(self, group: list[_Member], owners: set[str]) -> None:
         try:
-            await (self._send_together(group) if len(group) > 1 else self._send_alone(group[0]))
+            try:
+                await (self._send_together(group) if len(group) > 1 else self._send_alone(group[0]))
+            finally:
+                for owner in owners:
+                    self._owners.release(owner)
         except Exception as error:
             if _has_taken_back(error):
-                await asyncio.gather(*(self._send_alone(each) for each in group if not each.rows.done()))
+                await asyncio.gather(*(self._send_in_turn(each) for each in group if not each.rows.done()))
             for each in group:
                 each.fail(error)
         finally:
@@ -166,6 +214,18 @@ class _Kind:
             member.tell(await self._run(self._alone, member.arguments, until=member.until))
         except Exception as error:
             member.fail(error)
+
+    async def _send_in_turn(self, member: _Member) -> None:
+        try:
+            await self._owners.acquire(member.owner, member.until - self._margin)
+        except TimeoutError as error:
+            member.fail(error)
+            return
+        try:
+            if not member.rows.done():
+                await self._send_alone(member)
+        finally:
+            self._owners.release(member.owner)
 
 
 def _has_taken_back(error: Exception) -> bool:

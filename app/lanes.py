@@ -75,6 +75,11 @@ class Pool(asyncpg.Pool):
             raise TimeoutError  # a commit that is told not to wait for a replica any more looks like any other
         return rows
 
+    @property
+    def margin(self) -> float:
+        """Seconds before its deadline when whatever still waits is given up: an answer takes a moment too."""
+        return min(self.patience / 10, 0.5)
+
     def get_idle_size(self) -> int:
         """Return how many connections nobody is using."""
         return super().get_idle_size() + len(self._idle)
@@ -166,14 +171,13 @@ class Pool(asyncpg.Pool):
 
     def _keep_watching(self) -> None:
         if self._watching is None:
-            pause = min(self.patience / 20, 0.25)
-            self._watching = self._loop.call_later(pause, self._look, pause)
+            self._watching = self._loop.call_later(self.margin / 2, self._look)
 
-    def _look(self, pause: float) -> None:
+    def _look(self) -> None:
         """Give up what has taken too long. One timer for all: one for each would cost as much as sending them."""
         self._watching = None
         now = self._loop.time()
-        soon = now + 2 * pause  # the next look might be too late, and an answer takes a moment too
+        soon = now + self.margin  # the next look might be too late
         for lane in self._busy:
             if lane.since + self.patience <= now:
                 lane.give_up()

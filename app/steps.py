@@ -1,5 +1,6 @@
 """Statements of which the later hang on what the earlier found: one transaction, and one limit for all of them."""
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,13 +18,14 @@ class SteppedPool(Pool):
     """A pool whose connections can be taken for a whole transaction."""
 
     @asynccontextmanager
-    async def transaction(self, *, keep: bool = True) -> AsyncGenerator["Steps"]:
+    async def transaction(self, *, keep: bool = True, until: float = math.inf) -> AsyncGenerator["Steps"]:
         """Begin a transaction, and commit it in the end; or take all of it back where it is not to be kept.
 
         Whatever is raised inside takes it back too, behind the back of whoever raised it. It may take `patience`
-        seconds in all. Raises what `run` does.
+        seconds in all, or until that time of the event loop. Raises what `run` does.
         """
-        lane = await self._lane()
+        lane = await self._lane(until - self._loop.time())
+        lane.deadline = min(lane.deadline, until)
         self._watch(lane)
         try:
             await lane.connection.execute("BEGIN")

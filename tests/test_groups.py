@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from piccolo.querystring import QueryString
 
-from app import groups
+from app import groups, owner_queue
 from app.groups import GroupingPool
 from app.lanes import Crowded
 from app.statements import Param, Statement
@@ -332,7 +332,7 @@ async def test_nobody_has_more_time_for_having_been_in_a_group(database_url: str
 async def test_no_more_wait_than_there_is_time_for(
     database_url: str, table: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "CROWD", 2)
+    monkeypatch.setattr(owner_queue, "CROWD", 1)
     async with opened(database_url, pool_max=1) as it:
         told = await at_once(it, ADD, "first", "a", "b", "c")
         assert [type(each) for each in told] == [list, list, list, Crowded]

@@ -142,7 +142,7 @@ async def start(account: Account, device: Device, keys: tuple[str, ...]) -> Logi
     """
     owner, session, token = account.profile.id, secrets.token_urlsafe(12), opaque.new_refresh()
     try:
-        async with database.stepwise() as transaction:
+        async with database.stepwise(owner) as transaction:
             await transaction.fetch(LOCK, owner=owner)
             rows = await transaction.fetch(PASSWORD_VERSION, owner=owner, password_hash=account.password_hash)
             if not rows:

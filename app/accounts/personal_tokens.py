@@ -96,7 +96,7 @@ async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
 
 
 async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
-    async with database.stepwise() as transaction:
+    async with database.stepwise(owner.id) as transaction:
         await transaction.fetch(LOCK, owner=owner.id)
         [(count, is_logged_in, is_foreign)] = await transaction.fetch(COUNT, owner=owner.id, session=owner.session)
         if not is_logged_in:

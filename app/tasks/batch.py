@@ -60,7 +60,7 @@ async def _attempt(
 ) -> list[Result]:
     for _ in range(owners.ATTEMPTS):
         try:
-            async with database.stepwise(keep=keep) as steps:
+            async with database.stepwise(owner.id, keep=keep) as steps:
                 tasks = await _run(steps, owner, operations)
                 gone = [each.id for each in operations if isinstance(each, DeleteOperation)]
                 if gone and not keeps_trash:

@@ -20,7 +20,8 @@ from app.tasks.versions import ANYWAY, Condition, etag
 TAGS = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 STATE = re.compile(rb"r(0|[1-9a-f][0-9a-f]{0,14})-(0|[1-9][0-9]{0,15})")  # in its one spelling
 MAX_STATES = 20  # that a client has: nobody keeps more of one list
-VERSION = re.compile(rb"v(0|[1-9][0-9]{0,15})")
+# In one go: a head has room for some thousands, which are not to keep everybody else waiting.
+VERSION = re.compile(rb'(?<![^,\t ])(W/)?"v(0|[1-9][0-9]{0,15})"')
 PRIVATE = (b"cache-control", b"private, no-cache")
 
 
@@ -77,5 +78,4 @@ def _tagged(content: Any, tag: bytes, known: bytes, *more: tuple[bytes, bytes]) 
 
 def _versions(value: bytes, *, weak: bool = False) -> list[int]:
     """Return the versions among the tags in a header. What is none of ours fits no task."""
-    tags = [opaque for is_weak, opaque in TAGS.findall(value) if weak or not is_weak]
-    return [int(match[1]) for match in map(VERSION.fullmatch, tags) if match]
+    return [int(version) for is_weak, version in VERSION.findall(value) if weak or not is_weak]
