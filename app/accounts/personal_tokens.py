@@ -59,7 +59,6 @@ CREATE = Statement(
         SCOPE,
         TOKEN,
         EXPIRES,
-        OWNER,
         columns_of(PersonalToken),
     )
 )
