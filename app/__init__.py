@@ -14,7 +14,8 @@ A request meets the files in this order, and its answer goes back the same way:
     bodies             bytes of a body -> a struct
     tasks/structs      what came in, validated; what goes out
     tasks/conditions   If-Match, If-None-Match, and entity tags      (tasks/versions, tasks/failures)
-    tasks/keys         Idempotency-Key: which requests are one       (tasks/once: and its change is made once)
+    tasks/keys         Idempotency-Key: which requests are one       (tasks/once: and its change is made once;
+                       tasks/states: what it has led to)
     tasks/controller   HTTP verb -> one query -> one envelope        (handlers: how Litestar calls it, and answers)
     tasks/queries      the owner's rows and no others                (tables, statements, database)
     tasks/operations   many changes in one body, validated
@@ -49,11 +50,11 @@ tokens are believed.
 changes, `lanes` hands connections out, `steps` for whole transactions, `owner_queue` lets each owner have two
 statements in flight, `groups` sends changes together that come at once, `pulse` asks whether it is there, `embedded` is
 the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows whether the tables are there, `upkeep`
-removes what is over, and `piccolo_app` tells Piccolo's commands which tables are ours. `admin` (with `staff`, who may
-log in to it, `admin_tables` and `admin_rows`, what they see there, and `admin_page`, what runs in their browsers),
-`docs` (with `openapi` and its `wording`) and `health` are the other things served, `logs` is how the service talks, and
-`__main__` is what the `just` recipes call. For those who watch it there are `metrics`, which each worker counts and
-`exposition` shows on a port of its own, and `tracing`.
+removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables are ours.
+`admin` (with `staff`, who may log in to it, `admin_tables` and `admin_rows`, what they see there, and `admin_page`,
+what runs in their browsers), `docs` (with `openapi` and its `wording`) and `health` are the other things served, `logs`
+is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`,
+which each worker counts and `exposition` shows on a port of its own, and `tracing`.
 """
 
 __version__ = "0.1.0"

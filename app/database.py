@@ -30,7 +30,6 @@ HEAD_START_SECONDS = 1.0  # for a database that is there, before the service lis
 # Piccolo asks for the staff and for migrations: as who we log in as, and for all owners. Until its transaction ends,
 # so that it is no state of a session, which a pooler would hand on.
 AS_STAFF = "SELECT set_config('role', 'none', true), set_config('tasks.staff', 'on', true)"
-ABOUT = f"SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE AS is_walled, {user_table.IS_OURS} AS is_ours"
 
 
 class StaffTransaction(PostgresTransaction):
@@ -201,11 +200,11 @@ class Database(PostgresEngine):
             await asyncio.sleep(0.5)
         # Not before: a migration makes the role that the pool's connections take on.
         self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool", heard)
-        about = await _until_it_works(lambda: self.pool.run(ABOUT, []), "look at the database", heard)
-        if not about[0]["is_walled"]:
+        about = await _until_it_works(lambda: pool.begin(self.pool, chosen), "look at the database", heard)
+        if not about["is_walled"]:
             logger.warning("Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md.")
-        self.users_are_ours = about[0]["is_ours"]
-        logger.info(user_table.told(chosen.accounts, ours=about[0]["is_ours"]))
+        self.users_are_ours = about["is_ours"]
+        logger.info(user_table.told(chosen.accounts, ours=about["is_ours"]))
         self.ready = True
         heard.set()
         logger.info("The database is ready.")

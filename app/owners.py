@@ -44,6 +44,11 @@ ADD_OWNER = Statement(
 )
 
 
+def is_leaving(error: asyncpg.ForeignKeyViolationError) -> bool:
+    """Tell whether what failed was for a user who has deleted the account, and not for one who is not there (yet)."""
+    return getattr(error, "constraint_name", None) == "user_is_leaving"
+
+
 async def store(statement: Statement, owner: User, **values: Any) -> Sequence[Any]:
     """Run a statement that stores something of `owner`, and return its rows. Raises what `provisioned` does."""
     return await provisioned(owner, lambda: database.change(statement, owner=owner.id, **values))
@@ -53,15 +58,15 @@ async def provisioned(owner: User, attempt: Callable[[], Awaitable[T]]) -> T:
     """Return what comes of storing something of `owner`.
 
     An owner whom the database has not seen is added when the attempt fails for that, so that nobody else's
-    write pays for the question. Raises InvalidToken for an owner who may not be added.
+    write pays for the question. Raises InvalidToken for an owner who may not be added, or has deleted the account.
     """
     attempts_left = ATTEMPTS
     while True:
         attempts_left -= 1
         try:
             return await attempt()
-        except asyncpg.ForeignKeyViolationError:
-            if not owner.may_be_new:
+        except asyncpg.ForeignKeyViolationError as error:
+            if not owner.may_be_new or is_leaving(error):
                 raise InvalidToken from None
             if not attempts_left:
                 raise

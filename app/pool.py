@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import asyncpg
 from asyncpg import connect_utils
 
-from app import embedded
+from app import embedded, user_table
 from app.groups import GroupingPool
 from app.primary import TROUBLE as TROUBLE
 from app.primary import Servers
@@ -46,6 +46,12 @@ ROLE = """
     SELECT rolname FROM pg_roles WHERE rolname = 'tasks_app'
     AND pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)
     AND has_table_privilege(oid, to_regclass('"user"'), 'INSERT')
+"""
+
+# What the service wants to know at its start; and on the way, a trigger is told what a pooler would not pass on.
+ABOUT = f"""
+    WITH "kept" AS (UPDATE "task_settings" SET "history_versions" = $1 WHERE "history_versions" <> $1)
+    SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE AS is_walled, {user_table.IS_OURS} AS is_ours
 """
 
 # A pooler may change the server behind it between two statements, and with it lose what was prepared there.
@@ -133,6 +139,11 @@ async def open_pool(settings: Settings) -> GroupingPool:
     pool.prepares = suited is not FOR_A_POOLER
     await pool
     return pool
+
+
+async def begin(pool: GroupingPool, settings: Settings) -> asyncpg.Record:
+    """Tell the database what its triggers have to know, and return what the service has to. Raises what `run` does."""
+    return (await pool.run(ABOUT, [settings.history_versions]))[0]
 
 
 def _kind(settings: Settings) -> type[GroupingPool]:

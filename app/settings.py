@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signup_limit: Rate | None = SIGNUP_LIMIT
     require_if_match: bool = False
     trash_days: int = 30
+    history_versions: int = 1000  # of a task; 0: all of them
+    max_tasks: int = 50_000  # of a user, those in the trash included; 0: any number
     log_level: str = "info"
     log_format: str = "json"
     data_dir: Path = ROOT / ".data"
@@ -122,6 +124,8 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         signup_limit=rate(given, "SIGNUP_LIMIT", SIGNUP_LIMIT),
         require_if_match=switch(given, "REQUIRE_IF_MATCH", default=False),
         trash_days=whole_number(given, "TRASH_DAYS", 30, 0, 36500),
+        history_versions=whole_number(given, "HISTORY_VERSIONS", 1000, 0, 1_000_000),
+        max_tasks=whole_number(given, "MAX_TASKS", 50_000, 0, 1_000_000),
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),
         data_dir=data_dir,

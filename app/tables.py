@@ -1,7 +1,8 @@
 """Every table, one class each. `piccolo_migrations/` makes them; a test keeps the two alike.
 
 `task_words`, `task_titles` and `task_indexes` are in the migrations alone: what searches and sorted lists are taken
-from is worked out of the tasks, and nothing to be changed by hand.
+from is worked out of the tasks, and nothing to be changed by hand. So are `task_settings`, `old_versions` and
+`leaving_users`, which the service and its triggers see to.
 """
 
 import warnings
@@ -52,20 +53,27 @@ class Task(Table, tablename="tasks", db=database):
 
 
 class TaskVersion(Table, tablename="task_versions", db=database):
-    """A task as it was before a change, which a trigger keeps. How it is now, the task itself tells.
+    """What a task was before a change, which a trigger keeps. How it is now, the task itself tells.
 
+    A text that the change did not replace is not here: it is that of the next version which keeps one, or the task's.
     Its key is `task_id` and `version` together; Piccolo knows keys of one column alone.
     """
 
     task_id = BigInt(primary_key=True, default=None)
     version = BigInt(null=False, default=None)
     user_id = Text(null=False, default=None)
-    title = Text(null=False, default=None)
+    title = Text(null=True, default=None, help_text="Null where the change did not replace it.")
     description = Text(null=True, default=None)
     completed = Boolean(null=False, default=False)
     deleted_at = Timestamptz(null=True, default=None)
     changed_at = Timestamptz(null=False, default=None)
     changed_by = Text(null=True, default=None)
+    keeps_description = Boolean(null=False, default=True, help_text="Whether the change replaced the description.")
+    ordinal = Integer(
+        null=False,
+        default=0,
+        help_text="1 for the task's first state, and one more for each after it; 0 where nobody has counted yet.",
+    )
 
 
 class Revision(Table, tablename="revisions", db=database):
@@ -80,10 +88,11 @@ class Revision(Table, tablename="revisions", db=database):
     revision = BigInt(null=False, default=0)
     epoch = BigInt(null=False, default=0, help_text="At random, and another after each change.")
     searched = BigInt(null=False, default=-1, help_text="Not used any more; versions before 0013 read it.")
+    stored = BigInt(null=False, default=0, help_text="How many tasks there are of theirs, the trash included.")
 
 
 class IdempotencyKey(Table, tablename="idempotency_keys", db=database):
-    """An Idempotency-Key that an owner has used, and what the answer to it was made of. It counts for a day.
+    """An Idempotency-Key that an owner has used, and what the answer to it is made from. It counts for a day.
 
     Its key is `user_id` and `key` together.
     """
@@ -91,7 +100,7 @@ class IdempotencyKey(Table, tablename="idempotency_keys", db=database):
     user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, primary_key=True)
     key = Text(null=False, default=None)
     fingerprint = Bytea(null=False, default=None, help_text="Of the request: its method, path and body.")
-    answer = Text(null=False, default=None, help_text="The row that the change returned, as JSON.")
+    answer = Text(null=False, default=None, help_text="The ids and versions that the change led to, as JSON.")
     created_at = Timestamptz(null=False, index=True)
 
 

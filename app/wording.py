@@ -10,6 +10,7 @@ from app.tasks.failures import (
     IndexNotReady,
     InOperation,
     KeyReused,
+    LimitReached,
     PreconditionFailed,
     PreconditionRequired,
     TaskNotFound,
@@ -70,6 +71,7 @@ FAILURES: tuple[Failure, ...] = (
 OTHERS: tuple[Failure, ...] = (
     known.InvalidCredentials(),
     InvalidCursor(),
+    LimitReached(50_000),
     TooManyTokens(50, 50),
     KeyReused(),
 )

@@ -33,7 +33,8 @@ def declared() -> dict[str, Statement]:
         values = {} if module.name == "app.__main__" else vars(importlib.import_module(module.name))
         for name, value in values.items():
             if isinstance(value, Statement):  # where it is declared comes after where it is imported
-                found[id(value)] = f"{module.name.rpartition('.')[2]}.{name}", value
+                where = module.name.removeprefix("app.").removeprefix("tasks.")
+                found[id(value)] = f"{where}.{name}", value
     once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, ChangeStatement)]
     together = [(f"{name} together", in_a_group(each)) for name, each in found.values() if each.together]
     named = dict([*found.values(), *once, *together])
@@ -98,6 +99,10 @@ def _forgetful(page: Callable[..., Statement], kinds: set[str]) -> Callable[...,
         return without_owner(whole) if kinds <= {name for name, is_so in how.items() if is_so} else whole
 
     return forgetful
+
+
+# For all owners, as the staff are; and of accounts, which nobody but the one who leaves can be the owner of.
+ELSEWHERE = ("removal.", "accounts.")
 
 
 @asynccontextmanager

@@ -259,7 +259,7 @@ class TestDocument:
                 examples = response["content"]["application/json"]["examples"].values()
                 codes[name] = codes.get(name, set()) | {each["value"]["error"]["code"] for each in examples}
         assert {name for name in codes if "INVALID_CURSOR" in codes[name]} == IN_PAGES
-        assert {name for name in codes if "LIMIT_REACHED" in codes[name]} == {"createToken"}
+        assert {name for name in codes if "LIMIT_REACHED" in codes[name]} == {"createToken", "createTask", "batchTasks"}
         for path, method, operation in operations(document):
             takes_a_key = path.startswith(("/api/tasks", "/api/trash")) and method != "get"
             assert ("IDEMPOTENCY_KEY_REUSED" in codes[operation["operationId"]]) == takes_a_key
@@ -380,6 +380,15 @@ class TestTruth:
             if path != tasks:
                 await go(method, path, mine + 99, json={"title": "x"} if method == "put" else None)
                 await go(method, path, "abc", json={"title": "x"} if method == "put" else None)
+        once = {"json": {"title": "Buy milk"}, "headers": {"idempotency-key": "gone"}}
+        gone = (await ada.post(tasks, **once)).json()["data"]["id"]
+        await ada.delete(f"{tasks}/{gone}")
+        await ada.delete(f"/api/trash/{gone}")
+        await go("post", tasks, **once)
+        with monkeypatch.context() as patched:
+            few = msgspec.structs.replace(running.state["settings"], max_tasks=1)
+            patched.setitem(running.state, "settings", few)
+            await go("post", tasks, json={"title": "One too many"})
         joan = {"name": "Joan", "email": "joan@example.com", "password": "correct horse"}
         login = (await stranger.post("/api/auth/signup", json=joan)).json()["data"]
         bearer = {"authorization": f"Bearer {login['token']}"}

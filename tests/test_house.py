@@ -23,7 +23,8 @@ FLOORS = {
     "app.workers": 7,
     "app.main": 8,
     "app.tasks.indexing": 6,
-    "app.upkeep": 6,
+    "app.upkeep": 5,
+    "app.removal": 5,
     "app.piccolo_app": 7,
     "app.admin": 7,
     "app.admin_page": 0,
@@ -48,6 +49,7 @@ FLOORS = {
     "app.tasks.bulk": 5,
     "app.tasks.operations": 5,
     "app.tasks.once": 5,
+    "app.tasks.states": 4,
     "app.tasks.keys": 4,
     "app.tasks.conditions": 4,
     "app.tasks.failures": 3,
@@ -121,6 +123,9 @@ FLOORS = {
     "app": -3,
 }
 NEIGHBOURS = {
+    ("app.tasks.states", "app.tables"),
+    ("app.removal", "app.tasks.once"),
+    ("app.upkeep", "app.removal"),
     # What a room's steps have among themselves.
     ("app.accounts.access", "app.accounts.controller"),
     ("app.accounts.logins", "app.accounts.queries"),

@@ -52,8 +52,10 @@ GRANTED = (
     "credentials",
     "login_sessions",
     "personal_access_tokens",
+    "old_versions",
+    "leaving_users",
 )
-TABLES = GRANTED
+TABLES = (*GRANTED, "task_settings")  # which is only read and set
 THEIR_OWN = (
     "ALL public ((user_id = current_setting('tasks.owner'::text, true))"
     " OR (current_setting('tasks.staff'::text, true) = 'on'::text))"
@@ -86,6 +88,8 @@ TASKS: Catalog = {
         "idempotency_keys.fingerprint bytea NOT NULL",
         "idempotency_keys.key text NOT NULL",
         "idempotency_keys.user_id text NOT NULL",
+        "leaving_users.since timestamp(3) with time zone NOT NULL DEFAULT now()",
+        "leaving_users.user_id text NOT NULL",
         "login_sessions.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "login_sessions.expires_at timestamp with time zone NOT NULL",
         "login_sessions.family_hash bytea NOT NULL",
@@ -97,6 +101,8 @@ TASKS: Catalog = {
         "login_sessions.token_hash bytea NOT NULL",
         "login_sessions.user_agent text",
         "login_sessions.user_id text NOT NULL",
+        "old_versions.below bigint NOT NULL",
+        "old_versions.task_id bigint NOT NULL",
         "personal_access_tokens.created_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "personal_access_tokens.expires_at timestamp with time zone",
         "personal_access_tokens.id text NOT NULL",
@@ -114,6 +120,7 @@ TASKS: Catalog = {
         "revisions.epoch bigint NOT NULL DEFAULT ((random() * ('9007199254740991'::bigint)::double precision))::bigint",
         "revisions.revision bigint NOT NULL DEFAULT 0",
         "revisions.searched bigint NOT NULL DEFAULT '-1'::integer",
+        "revisions.stored bigint NOT NULL DEFAULT 0",
         "revisions.user_id text NOT NULL",
         "task_indexes.at timestamp(3) with time zone NOT NULL DEFAULT 'infinity'::timestamp with time zone",
         "task_indexes.at_id bigint NOT NULL DEFAULT '9223372036854775807'::bigint",
@@ -123,6 +130,8 @@ TASKS: Catalog = {
         "task_indexes.target bigint NOT NULL",
         "task_indexes.user_id text NOT NULL",
         "task_indexes.worker bigint NOT NULL",
+        "task_settings.history_versions integer NOT NULL DEFAULT 1000",
+        "task_settings.is_only boolean NOT NULL DEFAULT true",
         "task_titles.key text NOT NULL",
         "task_titles.task_id bigint NOT NULL",
         "task_titles.text_hash bigint NOT NULL",
@@ -133,8 +142,10 @@ TASKS: Catalog = {
         "task_versions.completed boolean NOT NULL DEFAULT false",
         "task_versions.deleted_at timestamp(3) with time zone",
         "task_versions.description text",
+        "task_versions.keeps_description boolean NOT NULL DEFAULT true",
+        "task_versions.ordinal integer NOT NULL DEFAULT 0",
         "task_versions.task_id bigint NOT NULL",
-        "task_versions.title text NOT NULL",
+        "task_versions.title text",
         "task_versions.user_id text NOT NULL",
         "task_versions.version bigint NOT NULL",
         "task_words.task_id bigint NOT NULL",
@@ -158,9 +169,12 @@ TASKS: Catalog = {
         'credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "idempotency_keys_pkey PRIMARY KEY (user_id, key)",
         'idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "leaving_users_pkey PRIMARY KEY (user_id)",
+        'leaving_users_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "login_sessions_family_hash_key UNIQUE (family_hash)",
         "login_sessions_pkey PRIMARY KEY (id)",
         'login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "old_versions_pkey PRIMARY KEY (task_id)",
         "personal_access_tokens_pkey PRIMARY KEY (id)",
         "personal_access_tokens_token_hash_key UNIQUE (token_hash)",
         'personal_access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON'
@@ -172,6 +186,8 @@ TASKS: Catalog = {
         "task_indexes_pkey PRIMARY KEY (user_id, kind)",
         "task_indexes_user_id_fkey FOREIGN KEY (user_id) REFERENCES revisions(user_id) ON UPDATE CASCADE ON DELETE"
         " CASCADE",
+        "task_settings_is_only_check CHECK (is_only)",
+        "task_settings_pkey PRIMARY KEY (is_only)",
         "task_titles_pkey PRIMARY KEY (task_id, user_id)",
         "task_versions_pkey PRIMARY KEY (task_id, version)",
         "task_words_pkey PRIMARY KEY (task_id, user_id)",
@@ -190,28 +206,39 @@ TASKS: Catalog = {
         "CREATE INDEX tasks_by_deletion ON public.tasks USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)",
         "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC) WHERE"
         " (deleted_at IS NULL)",
-        "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC) WHERE"
-        " (deleted_at IS NOT NULL)",
+        "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC) WHERE (deleted_at IS"
+        " NOT NULL)",
         "CREATE UNIQUE INDEX credentials_pkey ON public.credentials USING btree (user_id)",
         "CREATE UNIQUE INDEX idempotency_keys_pkey ON public.idempotency_keys USING btree (user_id, key)",
+        "CREATE UNIQUE INDEX leaving_users_pkey ON public.leaving_users USING btree (user_id)",
         "CREATE UNIQUE INDEX login_sessions_family_hash_key ON public.login_sessions USING btree (family_hash)",
         "CREATE UNIQUE INDEX login_sessions_pkey ON public.login_sessions USING btree (id)",
+        "CREATE UNIQUE INDEX old_versions_pkey ON public.old_versions USING btree (task_id)",
         "CREATE UNIQUE INDEX personal_access_tokens_pkey ON public.personal_access_tokens USING btree (id)",
         "CREATE UNIQUE INDEX personal_access_tokens_token_hash_key ON public.personal_access_tokens USING btree"
         " (token_hash)",
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
         "CREATE UNIQUE INDEX revisions_pkey ON public.revisions USING btree (user_id)",
         "CREATE UNIQUE INDEX task_indexes_pkey ON public.task_indexes USING btree (user_id, kind)",
+        "CREATE UNIQUE INDEX task_settings_pkey ON public.task_settings USING btree (is_only)",
         "CREATE UNIQUE INDEX task_titles_pkey ON public.task_titles USING btree (task_id, user_id)",
         "CREATE UNIQUE INDEX task_versions_pkey ON public.task_versions USING btree (task_id, version)",
         "CREATE UNIQUE INDEX task_words_pkey ON public.task_words USING btree (task_id, user_id)",
         "CREATE UNIQUE INDEX tasks_pkey ON public.tasks USING btree (id)",
     ],
     "triggers": [
+        "CREATE TRIGGER refuse_leaving BEFORE INSERT ON public.credentials FOR EACH ROW EXECUTE FUNCTION"
+        " tasks_refuse_leaving()",
+        "CREATE TRIGGER refuse_leaving BEFORE INSERT ON public.login_sessions FOR EACH ROW EXECUTE FUNCTION"
+        " tasks_refuse_leaving()",
+        "CREATE TRIGGER refuse_leaving BEFORE INSERT ON public.personal_access_tokens FOR EACH ROW EXECUTE"
+        " FUNCTION tasks_refuse_leaving()",
+        "CREATE TRIGGER refuse_leaving BEFORE INSERT ON public.revisions FOR EACH ROW EXECUTE FUNCTION"
+        " tasks_refuse_leaving()",
         "CREATE TRIGGER tasks_begin BEFORE INSERT ON public.tasks FOR EACH ROW WHEN (((new.version IS NULL) OR"
         " (new.version = 0))) EXECUTE FUNCTION tasks_begin()",
-        "CREATE TRIGGER tasks_forget AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT"
-        " EXECUTE FUNCTION tasks_forget()",
+        "CREATE TRIGGER tasks_forget AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH"
+        " STATEMENT EXECUTE FUNCTION tasks_forget()",
         "CREATE TRIGGER tasks_forget_all AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
         " tasks_forget_all()",
         "CREATE TRIGGER tasks_forget_all_words AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
@@ -221,14 +248,15 @@ TASKS: Catalog = {
         "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
     "functions": [
-        "tasks_begin() RETURNS trigger",
-        "tasks_forget() RETURNS trigger",
-        "tasks_forget_all() RETURNS trigger",
+        "tasks_begin() RETURNS trigger search_path=public, pg_temp",
+        "tasks_forget() RETURNS trigger search_path=public, pg_temp",
+        "tasks_forget_all() RETURNS trigger search_path=public, pg_temp",
         "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
         "tasks_found(text,text,text,boolean) RETURNS TABLE(task_id bigint, rank real) as its owner"
         " search_path=public, pg_temp",
         "tasks_next_revision(text,bigint) RETURNS bigint",
-        "tasks_stamp() RETURNS trigger",
+        "tasks_refuse_leaving() RETURNS trigger search_path=public, pg_temp",
+        "tasks_stamp() RETURNS trigger search_path=public, pg_temp",
     ],
     "collations": [],
     "options": [
@@ -257,7 +285,10 @@ TASKS: Catalog = {
         "tasks t t",
         f"tasks_of_owner {THEIR_OWN}",
     ],
-    "grants": sorted(f"{table} {what}" for table in GRANTED for what in ("DELETE", "INSERT", "SELECT", "UPDATE")),
+    "grants": sorted(
+        [f"{table} {what}" for table in GRANTED for what in ("DELETE", "INSERT", "SELECT", "UPDATE")]
+        + ["task_settings SELECT", "task_settings UPDATE"]
+    ),
 }
 USERS: Catalog = {
     **NOTHING,
@@ -398,7 +429,7 @@ class Story:
             for owner in ("u1", "u9"):
                 values = {"owner": owner, "email": "ada@example.com", "name": "Ada"}
                 for statement in (owners.ADD_OWNER, queries.CREATE):
-                    values |= {"title": "Buy milk", "description": None, "by": "jwt"}
+                    values |= {"title": "Buy milk", "description": None, "by": "jwt", "max_tasks": 0}
                     rows = await connection.fetch(statement.sql, *statement.bind(values))
                 self.created.append(tuple(rows[0])[:5])
             await connection.execute("""DELETE FROM "user" WHERE id = 'u9'""")
@@ -696,6 +727,8 @@ class TestKnownAndMissing:
             "2026-11-25T23:30:00:000008",
             "2026-11-30T12:00:00:000009",
             "2026-11-30T12:00:00:000010",
+            "2026-11-30T12:00:00:000011",
+            "2026-11-30T12:00:00:000012",
             "2026-11-30T12:00:00:000013",
         ]
 
@@ -758,7 +791,7 @@ class TestFiles:
                 else ["." * node.level + (node.module or "")]
             )
         }
-        assert {name.partition(".")[0] for name in imported} == {"piccolo"}
+        assert {name.partition(".")[0] for name in imported} <= {"piccolo", "typing"}
 
     def test_their_names_are_in_the_order_of_their_ids(self) -> None:
         ids = [file.read_text().partition('\nID = "')[2].partition('"')[0] for file in FILES]

@@ -67,6 +67,8 @@ class TestDefaults:
             "log_format": "console" if sys.stderr.isatty() else "json",
             "data_dir": data_dir,
             "trash_days": 30,
+            "history_versions": 1000,
+            "max_tasks": 50_000,
         }
 
     def test_what_is_empty_or_blank_is_not_set(self) -> None:
@@ -117,6 +119,8 @@ class TestNumbers:
             ("PORT", "port", {"1": 1, "8080": 8080, "65535": 65535, "080": 80}),
             ("WORKERS", "workers", {"1": 1, "64": 64}),
             ("TRASH_DAYS", "trash_days", {"0": 0, "1": 1, "36500": 36500}),
+            ("HISTORY_VERSIONS", "history_versions", {"0": 0, "1": 1, "1000000": 1_000_000}),
+            ("MAX_TASKS", "max_tasks", {"0": 0, "1": 1, "1000000": 1_000_000}),
         ],
     )
     def test_a_number_is_taken(self, name: str, field: str, texts: dict[str, float]) -> None:
@@ -560,6 +564,8 @@ class TestDotenv:
             "log_format": "console",
             "data_dir": str(copy.root / ".data"),
             "trash_days": 30,
+            "history_versions": 1000,
+            "max_tasks": 50_000,
         }
 
     def test_without_one_the_secret_is_kept_beside_the_code(self, copy: Copy) -> None:

@@ -22,7 +22,7 @@ from app.tables import Task
 from app.tasks import listing, queries, words
 from tests.conftest import SECRET
 from tests.live.pgbouncer import PgBouncer
-from tests.statements import OF_OWNER, declared, without_owner
+from tests.statements import ELSEWHERE, OF_OWNER, declared, without_owner
 
 EVERYTHING = "SELECT id FROM tasks"
 DOES_NOT_HOLD = "Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md."
@@ -42,6 +42,8 @@ WHATEVER: dict[str, Any] = {
     "fingerprint": b"1",
     "answer": "[]",
     "count": 1,
+    "added": 1,
+    "max_tasks": 10,
     "known": "{}",
     "indexed": 0,
     "limit": 10,
@@ -64,7 +66,9 @@ WHATEVER: dict[str, Any] = {
 PAGES = {"-created_at", "title follows counts", "relevance searches follows counts"}
 # These return no task, or are asked for none.
 TELL_NO_TASK = {
-    *("bulk.RAISE", "bulk.BEGIN", "bulk.FORGET", "once.KEEP", "once.RECALL"),
+    *("bulk.RAISE", "bulk.BEGIN", "bulk.STORED", "bulk.FORGET", "once.KEEP", "once.RECALL"),
+    *("queries.DELETE", "queries.DELETE once", "queries.DELETE together"),
+    *("queries.DELETE_FOR_GOOD", "queries.DELETE_FOR_GOOD once"),
     *("index_queries.CLAIM", "index_queries.STORE_WORDS", "index_queries.STORE_TITLES", "costs.SIZE"),
     *("trash.PURGE", "trash.PURGE once", "trash.EMPTY", "trash.EMPTY once"),
     *("listing._page title follows counts", "listing._page relevance searches follows counts"),
@@ -72,7 +76,7 @@ TELL_NO_TASK = {
 STATEMENTS = {
     name: each
     for name, each in declared().items()
-    if not name.startswith("upkeep.") and ("_page" not in name or name.partition(" ")[2] in PAGES)
+    if not name.startswith(ELSEWHERE) and ("_page" not in name or name.partition(" ")[2] in PAGES)
 }
 
 # All but one way to a row, each in turn; and with helpers, if that may be.
@@ -138,7 +142,8 @@ async def test_a_statement_finds_its_owners_rows_and_no_others_whatever_the_plan
 def about(task_id: int) -> dict[str, Any]:
     """What Ada's statements are asked with."""
     rows = f'[{{"number": 99, "task_id": {task_id}, "title": "x", "flips": true}}]'
-    return {**WHATEVER, "owner": "ada", "task_id": task_id, "ids": f"{{{task_id}}}", "rows": rows}
+    states = f'[{{"id": {task_id}, "version": 1, "place": 0}}]'
+    return {**WHATEVER, "owner": "ada", "task_id": task_id, "ids": f"{{{task_id}}}", "rows": rows, "states": states}
 
 
 async def attempt(
@@ -341,7 +346,7 @@ async def check(service: Database) -> None:
         await service.run_querystring(
             QueryString('INSERT INTO "user" (id, name, email) VALUES ({}, {}, {})', owner, "", owner)
         )
-        await service.fetch(queries.CREATE, owner=owner, title="x", description=None, by=None)
+        await service.fetch(queries.CREATE, owner=owner, title="x", description=None, by=None, max_tasks=0)
 
     async def look(owner: str) -> None:
         rows = await service.fetch(without_owner(listing.ALL), **WHATEVER | {"owner": owner})

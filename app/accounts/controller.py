@@ -1,5 +1,6 @@
 """Sign up, log in, stay logged in, log out, leave: HTTP verb -> one step -> one envelope."""
 
+import asyncio
 import secrets
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody
 
+from app import upkeep
 from app.accounts import logins, passwords, proof, queries
 from app.accounts.failures import UserNotFound
 from app.accounts.logins import Device
@@ -33,6 +35,8 @@ from app.handlers import delete, get, patch, post
 from app.openapi import failures
 
 MAX_BODY_BYTES = 16 * 1024
+SECONDS_TO_BE_HEARD = 1.1  # that a login has ended: other workers look a second later, and a test holds both together
+SECONDS_TO_REMOVE = 1.0  # what there is of a user, before the answer
 MAX_AGENT = 300  # characters
 NOT_FOR_SCRIPTS = "A personal access token manages no tokens, logins, passwords or accounts: log in for that."
 TOO_MANY_SIGN_UPS = "Too many accounts from this network. Try again later."
@@ -206,10 +210,14 @@ class AccountController(AccountRoutes):
         responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
     )
     async def leave(self, user: CurrentUser, state: State, data: JSONBody[Farewell]) -> None:
-        """With all tasks, logins and tokens, for good. Wrong passwords count as with a change of the password."""
+        """With all tasks, logins and tokens, for good. Wrong passwords count as with a change of the password.
+
+        Nothing can be done with it any more when this is answered. What is much to remove is removed behind it.
+        """
         await proof.again(user, data.password)
-        await queries.delete_user(user)
+        await queries.close_account(user)
         state.authenticator.forget(user)
+        await asyncio.gather(asyncio.sleep(SECONDS_TO_BE_HEARD), upkeep.remove_user(user.id, SECONDS_TO_REMOVE))
 
 
 def _count_sign_up(device: Device, state: State) -> None:

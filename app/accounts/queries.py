@@ -13,8 +13,8 @@ from app.accounts.structs import Profile
 from app.auth.tokens import User as Owner
 from app.database import database
 from app.failures import EmailTaken
-from app.statements import STAMP, Param, Statement
-from app.user_table import IS_OUR_ROW, NOT_AN_ADDRESS, address_of
+from app.statements import STAMP, Param, Statement, as_owner
+from app.user_table import IS_OUR_ROW, NO_ADDRESS, NOT_AN_ADDRESS, address_of
 
 OWNER, NAME, EMAIL, PASSWORD_HASH = Param("owner"), Param("name"), Param("email"), Param("password_hash")
 SESSION, OLD_HASH, REVOKE = Param("session"), Param("old_hash"), Param("revoke")
@@ -127,22 +127,39 @@ REVOKE_TOKENS = Statement(
         PASSWORD_HASH,
     )
 )
-# What refers to the user goes with the row. Only the limits of failed attempts do not refer to it.
-DELETE_USER = Statement(
+# Whoever leaves can do nothing from then on, in any process: there is no password, no login and no token any more, and
+# no change of tasks, which would find no revision (`tasks_refuse_leaving`). The email is free, and the tasks are
+# removed behind it. A change takes the revision first, and the lock then, where it takes one; so does this, or one
+# might wait for the other.
+STOP_CHANGES = Statement(
+    QueryString('SELECT 1 FROM "revisions" WHERE {} AND "user_id" = {} FOR UPDATE', as_owner(OWNER).querystring, OWNER)
+)
+FORGET_NAME = Statement(
     QueryString(
         f"""
         WITH limits AS (
             DELETE FROM "rate_limits" WHERE "email" IN (
                 SELECT replace(lower("email"), '{NOT_AN_ADDRESS}', '') FROM "user" WHERE "id" = {{}}
             ) OR "email" = {{}} OR starts_with("email", {{}})
+        ), named AS (
+            UPDATE "user" SET "name" = '', "email" = gen_random_uuid() || '{NO_ADDRESS}', "image" = NULL
+            WHERE "id" = {{}} RETURNING "id"
         )
-        DELETE FROM "user" WHERE "id" = {{}}
+        INSERT INTO "leaving_users" ("user_id") SELECT "id" FROM named ON CONFLICT DO NOTHING
         """,
         OWNER,
         USER_LIMIT,
         DEVICE_LIMITS,
         OWNER,
     )
+)
+# Each in a statement of its own, which sees what the one before has waited for.
+FORGET_KEYS = [
+    Statement(QueryString(f'DELETE FROM "{table}" WHERE "user_id" = {{}}', OWNER))
+    for table in ("credentials", "login_sessions", "personal_access_tokens")
+]
+FORGET_REVISION = Statement(
+    QueryString('DELETE FROM "revisions" WHERE {} AND "user_id" = {}', as_owner(OWNER).querystring, OWNER)
 )
 
 
@@ -202,10 +219,11 @@ async def change_password(owner: Owner, old: str, new: str, *, revoke_tokens: bo
     return bool(changed)
 
 
-async def delete_user(owner: Owner) -> None:
-    """Delete the user, and with it everything that there is about the user."""
+async def close_account(owner: Owner) -> None:
+    """Let nobody do anything in the user's name from now on. Whatever there is of theirs is left to the cleanup."""
     limits = {"user_limit": limit_key(owner.id), "device_limits": device_tokens.limit_prefix(owner.id)}
-    await database.fetch_all((LOCK, {"owner": owner.id}), (DELETE_USER, {"owner": owner.id, **limits}))
+    steps = (STOP_CHANGES, LOCK, FORGET_NAME, *FORGET_KEYS, FORGET_REVISION)
+    await database.fetch_all(*((each, {"owner": owner.id, **limits}) for each in steps))
 
 
 def limit_key(owner_id: str) -> str:

@@ -9,35 +9,56 @@ from piccolo.querystring import QueryString
 
 from app.statements import Param, Statement
 from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
-from app.tasks.queries import BY, COLUMNS, FOR_THEM, OWNER, RAISED_AT, THEIR_OWN
+from app.tasks.queries import BY, COLUMNS, FOR_THEM, MAX_TASKS, OWNER, RAISED_AT, THEIR_OWN
 
 # Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
-COUNT, ROWS, IDS = Param("count"), Param("rows"), Param("ids")
+COUNT, ADDED, ROWS, IDS = Param("count"), Param("added"), Param("rows"), Param("ids")
 AMONG = QueryString('"tasks"."id" = ANY({}::text::bigint[])', IDS)
 
 RAISE = Statement(
     QueryString(
         """
-        UPDATE "revisions" SET "revision" = "revision" + {}::bigint, "epoch" = DEFAULT WHERE {} AND "user_id" = {}
+        UPDATE "revisions" SET "revision" = "revision" + {}::bigint, "epoch" = DEFAULT, "stored" = "stored" + {}::bigint
+        WHERE {} AND "user_id" = {}
+        AND ({}::bigint = 0 OR {}::bigint = 0 OR "stored" + {}::bigint <= {}::bigint)
         RETURNING "revision"
         """,
         COUNT,
+        ADDED,
         FOR_THEM.querystring,
         OWNER,
+        ADDED,
+        MAX_TASKS,
+        ADDED,
+        MAX_TASKS,
     )
 )
 # Of somebody who has had no task so far.
 BEGIN = Statement(
     QueryString(
         """
-        INSERT INTO "revisions" AS "mine" ("user_id", "revision") SELECT {}::text, {}::bigint WHERE {}
-        ON CONFLICT ("user_id") DO UPDATE SET "revision" = "mine"."revision" + excluded."revision", "epoch" = DEFAULT
+        INSERT INTO "revisions" AS "mine" ("user_id", "revision", "stored")
+        SELECT {}::text, {}::bigint, {}::bigint WHERE {} AND ({}::bigint = 0 OR {}::bigint <= {}::bigint)
+        ON CONFLICT ("user_id") DO UPDATE SET
+            "revision" = "mine"."revision" + excluded."revision", "stored" = "mine"."stored" + excluded."stored",
+            "epoch" = DEFAULT
+        WHERE {}::bigint = 0 OR "mine"."stored" + excluded."stored" <= {}::bigint
         RETURNING "revision"
         """,
         OWNER,
         COUNT,
+        ADDED,
         FOR_THEM.querystring,
+        MAX_TASKS,
+        ADDED,
+        MAX_TASKS,
+        MAX_TASKS,
+        MAX_TASKS,
     )
+)
+# Where there would be too many.
+STORED = Statement(
+    QueryString('SELECT "stored" FROM "revisions" WHERE {} AND "user_id" = {}', FOR_THEM.querystring, OWNER)
 )
 CHANGE = Statement(
     QueryString(

@@ -1,5 +1,6 @@
 """What was done to a task: each state of it, told as the change that led to it."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -22,6 +23,7 @@ class State(NamedTuple):
     description: str | None
     completed: bool
     is_deleted: bool
+    ordinal: int  # of the oldest that is kept: over 1 where there were states before it
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -78,9 +80,28 @@ class HistoryData(Data[list[Change]], frozen=True):
     page: Page
 
 
-def change(now: State, before: State | None) -> Change:
-    """Tell what led from one state to the next; from none, where it is the first."""
-    return Change(now.version, now.at, _author(now.by), _action(now, before), _changes(now, before))
+def changes(rows: Iterable[Iterable[Any]]) -> list[Change]:
+    """Tell what led to each state of a page of the history, the latest first.
+
+    The first row has the texts of the latest; the others are states, with the texts that the next change replaced.
+    """
+    states: list[State] = []
+    title: Any = None
+    description: Any = None
+    for version, at, by, kept_title, kept_description, completed, is_deleted, keeps_description, ordinal in rows:
+        title = title if kept_title is None else kept_title
+        description = kept_description if keeps_description else description
+        if version is not None:
+            states.append(State(version, at, by, title, description, completed, is_deleted, ordinal))
+    return [_change(now, before) for now, before in zip(states, [*states[1:], None], strict=False)]
+
+
+def _change(now: State, before: State | None) -> Change:
+    """Tell what led from one state to the next; from none, where it is the first, or the oldest that is kept."""
+    author = _author(now.by)
+    if before is None and now.ordinal > 1:
+        return Change(now.version, now.at, author, "changed", Changes())
+    return Change(now.version, now.at, author, _action(now, before), _changes(now, before))
 
 
 def _author(by: str | None) -> Author | None:

@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
+from app import upkeep
 from app.auth.middleware import CurrentUser, charge, current_user
 from app.bodies import check_body, check_body_headers, check_optional_body, check_patch_headers
 from app.failures import Invalid
@@ -20,7 +21,7 @@ from app.openapi import NOT_MODIFIED, failures
 from app.query import InvalidCursor
 from app.tasks import batch, costs, listing, parameters, queries
 from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
-from app.tasks.failures import KeyReused, TaskNotFound
+from app.tasks.failures import KeyReused, LimitReached, TaskNotFound
 from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
 from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, DryRun, check_versions, dry_run
 from app.tasks.structs import MAX_ID, TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
@@ -85,11 +86,13 @@ class TaskController(Controller):
         guards=[check_body_headers],
         operation_id="createTask",
         summary="Create a task",
-        responses=failures(400, 401, 403, 413, 415, KeyReused, 429, 503),
+        responses=failures(400, 401, 403, 404, LimitReached, 413, 415, KeyReused, 429, 503),
     )
-    async def create(self, user: CurrentUser, key: IdempotencyKey, data: JSONBody[TaskContent]) -> Reply[TaskData]:
+    async def create(
+        self, user: CurrentUser, state: State, key: IdempotencyKey, data: JSONBody[TaskContent]
+    ) -> Reply[TaskData]:
         """The answer's `Location` is where the task can be read from then on."""
-        task = await queries.create_task(user, data, key)
+        task = await queries.create_task(user, data, key, state["settings"].max_tasks)
         location = (b"location", b"/api/tasks/%d" % task.id)
         return tagged(TaskData(task), task.version, b"", location, *replayed(key))
 
@@ -101,7 +104,7 @@ class TaskController(Controller):
         status_code=200,
         request_class=BatchRequest,
         request_max_body_size=MAX_BATCH_BYTES,
-        responses=failures(*CHANGE),
+        responses=failures(*CHANGE, LimitReached),
     )
     async def batch(
         self,
@@ -116,8 +119,10 @@ class TaskController(Controller):
         charge(request, costs.of_batch(len(data.operations)))
         if state.settings.require_if_match:
             check_versions(data.operations)
-        keeps_trash = state.settings.trash_days > 0
-        results = await batch.run(user, data.operations, key, keep=not dry_run, keeps_trash=keeps_trash)
+        rules = batch.Rules(state.settings.trash_days > 0, state.settings.max_tasks)
+        results = await batch.run(user, data.operations, key, keep=not dry_run, rules=rules)
+        if not rules.keeps_trash:
+            upkeep.wake()
         return Reply(BatchData(results, dry_run), [*replayed(key)])
 
     @get(
@@ -181,7 +186,10 @@ class TaskController(Controller):
         self, state: State, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey
     ) -> Reply[None]:
         """It goes to the trash, from which it can be restored; unless nothing is kept here (`TRASH_DAYS=0`)."""
-        await queries.delete_task(user, task_id, condition, key, for_good=not state["settings"].trash_days)
+        for_good = not state["settings"].trash_days
+        await queries.delete_task(user, task_id, condition, key, for_good=for_good)
+        if for_good:
+            upkeep.wake()
         return Reply(None, [*replayed(key)])
 
     @patch(

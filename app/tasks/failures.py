@@ -57,6 +57,18 @@ class KeyReused(Failure):
     message = "This Idempotency-Key was sent with another request. Take a new one for each."
 
 
+class LimitReached(Failure):
+    """The owner stores as many tasks as MAX_TASKS allows, those in the trash included."""
+
+    status = 409
+    code = "LIMIT_REACHED"
+
+    def __init__(self, limit: int) -> None:
+        """Take the limit."""
+        super().__init__()
+        self.message = f"You have {limit} tasks, the trash included, and there can be no more. Delete some for good."
+
+
 class PreconditionRequired(Failure):
     """RFC 6585, section 3: a change of whatever is there by now, where that is not wanted."""
 

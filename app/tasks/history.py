@@ -1,6 +1,7 @@
 """The history of a task: what was done to it, when and by whom; and how to bring a state of it back.
 
-A trigger keeps each state that a change ends, in the statement of the change. The state of now is the task itself.
+A trigger keeps what each change replaces, in the statement of the change; what there is now, the task itself tells
+(`app/tasks/states.py`). Of a task's history, the oldest goes once there is more of it than HISTORY_VERSIONS.
 """
 
 import re
@@ -24,7 +25,7 @@ from app.query import pairs
 from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
-from app.tasks.changes import HistoryData, Page, State, Version, change
+from app.tasks.changes import HistoryData, Page, Version, changes
 from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
 from app.tasks.failures import TaskNotFound
@@ -40,6 +41,7 @@ from app.tasks.queries import (
     get_task,
     update,
 )
+from app.tasks.states import kept
 from app.tasks.structs import Task, TaskData
 from app.tasks.versions import ANYWAY, Condition
 
@@ -50,26 +52,37 @@ NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 
 BEFORE, LIMIT, THEN = Param("before"), Param("limit"), Param("then")
 ITS_PAST = FOR_THEM & (TaskVersion.user_id == OWNER) & (TaskVersion.task_id == TASK_ID)
-CONTENT = '"title", "description", "completed"'
+LATER = QueryString('{} AND "task_versions"."version" >= {}', ITS_PAST.querystring, BEFORE)
+SINCE_THEN = QueryString('{} AND "task_versions"."version" >= {}', ITS_PAST.querystring, THEN)
+KEPT = '"version", "changed_at", "changed_by", "title", "description", "completed", "deleted_at", "keeps_description"'
 
-# One row for each state, or one of nulls where no state is on the page; and none where there is no such task.
+# First the texts as the page's latest state has them; then one row for each state, with the texts that the change after
+# it replaced. No row where there is no such task.
 HISTORY = Statement(
     QueryString(
         f"""
-        WITH "now" AS (
-            SELECT "version", "updated_at" AS "changed_at", "changed_by", {CONTENT}, "deleted_at"
-            FROM "tasks" WHERE {{}}
-        )
-        SELECT "version", {STAMP.format('"changed_at"')}, "changed_by", {CONTENT}, "deleted_at" IS NOT NULL
-        FROM (SELECT 1 FROM "now") AS "it" LEFT JOIN LATERAL (
-            SELECT * FROM "now" WHERE "version" < {{}}
+        WITH "now" AS (SELECT * FROM "tasks" WHERE {{}})
+        SELECT NULL::bigint AS "version", NULL AS "at", NULL AS "changed_by",
+            CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "title" END AS "title",
+            CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "description" END AS "description",
+            NULL::boolean AS "completed", NULL::boolean AS "is_deleted", true AS "keeps_description", 0 AS "ordinal"
+        FROM "now" LEFT JOIN LATERAL ({{}}) AS "titled" ON true LEFT JOIN LATERAL ({{}}) AS "told" ON true
+        UNION ALL
+        SELECT "version", {STAMP.format('"changed_at"')}, "changed_by", "title", "description", "completed",
+            "deleted_at" IS NOT NULL, "keeps_description", "ordinal"
+        FROM (SELECT 1 FROM "now") AS "it" CROSS JOIN LATERAL (
+            SELECT "version", "updated_at" AS "changed_at", "changed_by", NULL AS "title", NULL AS "description",
+                "completed", "deleted_at", false AS "keeps_description", 0 AS "ordinal"
+            FROM "now" WHERE "version" < {{}}
             UNION ALL
-            (SELECT "version", "changed_at", "changed_by", {CONTENT}, "deleted_at"
-             FROM "task_versions" WHERE {{}} AND "version" < {{}} ORDER BY "version" DESC LIMIT {{}})
-        ) AS "states" ON true
-        ORDER BY "version" DESC LIMIT {{}}
+            (SELECT {KEPT}, "ordinal" FROM "task_versions" WHERE {{}} AND "version" < {{}}
+             ORDER BY "version" DESC LIMIT {{}})
+        ) AS "states"
+        ORDER BY "version" DESC NULLS FIRST LIMIT {{}} + 1
         """,
         THAT_ONE.querystring,
+        kept("title", LATER),
+        kept("description", LATER),
         BEFORE,
         ITS_PAST.querystring,
         BEFORE,
@@ -78,22 +91,30 @@ HISTORY = Statement(
     )
 )
 STATE = QueryString(
-    f"""
-    SELECT {CONTENT} FROM "tasks" WHERE {{}} AND "version" = {{}}
-    UNION ALL
-    SELECT {CONTENT} FROM "task_versions" WHERE {{}} AND "version" = {{}}
+    """
+    SELECT CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "title" END AS "title",
+        CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "description" END AS "description", "was_completed"
+    FROM (SELECT "title", "description" FROM "tasks" WHERE {}) AS "now"
+    CROSS JOIN (
+        SELECT "completed" AS "was_completed" FROM "tasks" WHERE {} AND "version" = {}
+        UNION ALL
+        SELECT "completed" FROM "task_versions" WHERE {} AND "version" = {}
+    ) AS "it" LEFT JOIN LATERAL ({}) AS "titled" ON true LEFT JOIN LATERAL ({}) AS "told" ON true
     """,
+    THAT_ONE.querystring,
     THAT_ONE.querystring,
     THEN,
     ITS_PAST.querystring,
     THEN,
+    kept("title", SINCE_THEN),
+    kept("description", SINCE_THEN),
 )
 THAT_STATE = Statement(STATE)
 REVERT = update(
     {
         TaskTable.title: QueryString('(SELECT "title" FROM "then")'),
         TaskTable.description: QueryString('(SELECT "description" FROM "then")'),
-        TaskTable.completed: QueryString('(SELECT "completed" FROM "then")'),
+        TaskTable.completed: QueryString('(SELECT "was_completed" FROM "then")'),
     },
     THAT_ONE & UNLESS_CHANGED & WhereRaw('EXISTS (SELECT 1 FROM "then")'),
     QueryString('"then" AS ({})', STATE),
@@ -175,8 +196,7 @@ async def history_of(owner: Owner, task_id: int, wanted: Window) -> HistoryData:
     rows = await database.fetch(HISTORY, owner=owner.id, task_id=task_id, **values)
     if not rows:
         raise TaskNotFound
-    states = [State(*row) for row in rows if row["version"] is not None]
-    told = [change(now, before) for now, before in zip(states, [*states[1:], None], strict=False)]
+    told = changes(rows)
     shown = told[: wanted.limit]
     return HistoryData(shown, Page(shown[-1].version if len(told) > wanted.limit else None))
 

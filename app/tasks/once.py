@@ -1,8 +1,9 @@
 """Changes that are made once for a key, however often they are asked for, and whatever breaks in between.
 
-The statement that makes a change keeps the key and what it returns with it: either both are there, or neither. It
-does nothing where the key is there already; and of two at the same moment one finds the key taken, and is undone. Then
-what was kept is the answer. A request that is refused has changed nothing and keeps nothing: it is decided anew.
+The statement that makes a change keeps the key, and with it what the answer is made from: either both are there, or
+neither. It does nothing where the key is there already; and of two at the same moment one finds the key taken, and is
+undone. Then the answer is made from what was kept: the task as it was at that version. A request that is refused has
+changed nothing and keeps nothing: it is decided anew.
 """
 
 import re
@@ -18,9 +19,11 @@ from app.auth.tokens import User as Owner
 from app.database import database
 from app.failures import Failure, Unavailable
 from app.statements import AS_OWNER, Param, Statement, as_owner
-from app.tasks.failures import KeyReused
+from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import Key
+from app.tasks.states import as_they_were
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 ATTEMPTS = 10  # two are enough but for a key that ends in between
@@ -34,6 +37,7 @@ THAT_KEY = QueryString('{} AND "user_id" = {} AND "key" = {}', FOR_THEM, OWNER, 
 IS_OVER = QueryString(f"\"created_at\" <= now() - interval '{HOURS} hours'")
 # Of whoever waits for a row in a group, so that those who go with them do not have to.
 SOON_GIVES_UP = "(SELECT set_config('lock_timeout', '50ms', true)) IS NOT NULL"
+ID_AND_VERSION, ROW = """json_build_object('id', "id", 'version', "version")""", 'row_to_json("changed")'
 FOR_OWNER = re.compile(re.escape(AS_OWNER).replace(r"\{\}", r"(\$\d+)"))
 
 # For a change of several statements: the last of its transaction.
@@ -72,8 +76,12 @@ class ChangeStatement(Statement):
     is done once hangs on the key alone, of which there can be no second.
     """
 
-    def __init__(self, change: QueryString, *before: QueryString, travels: bool = False) -> None:
+    def __init__(
+        self, change: QueryString, *before: QueryString, travels: bool = False, returns_task: bool = False
+    ) -> None:
         """Take the change, and the common table expressions that come before it.
+
+        Of one that returns a task, its id and version are kept for the key; else the whole row, which has to be short.
 
         One that travels with others of its kind ends in the list of what it returns. It raises its owner's revision
         before it locks anything else, so that two groups wait for each other's owners only, which are in order.
@@ -82,12 +90,14 @@ class ChangeStatement(Statement):
         if travels:
             impatient = FOR_OWNER.sub(rf"\g<0> AND {SOON_GIVES_UP}", self.sql)
             self.together = f'{impatient}, ${len(self._arguments) + 1}::int AS "place"'
+        self.returns_task = returns_task
+        answer = ID_AND_VERSION if returns_task else ROW
         changed = QueryString('"changed" AS ({})', change)
         kept = QueryString(
-            """
+            f"""
             "kept" AS (
                 INSERT INTO "idempotency_keys" ("user_id", "key", "fingerprint", "answer")
-                SELECT {}::text, {}::text, {}::bytea, row_to_json("changed")::text FROM "changed"
+                SELECT {{}}::text, {{}}::text, {{}}::bytea, {answer}::text FROM "changed"
             )
             """,
             OWNER,
@@ -112,7 +122,8 @@ def _while_new(key: int) -> str:
 async def once(change: ChangeStatement, key: Key, owner: Owner, **values: Any) -> Sequence[Any]:
     """Make a change, or return what it returned when it was made: one row, or none where it finds nothing to change.
 
-    Raises KeyReused, Unavailable where the key is never to be had, and what `owners.store` does.
+    Raises KeyReused, TaskNotFound where the task that it returned is gone for good, Unavailable where the key is never
+    to be had, and what `owners.store` does.
     """
     values |= key.values()
     for _ in range(ATTEMPTS):
@@ -125,17 +136,27 @@ async def once(change: ChangeStatement, key: Key, owner: Owner, **values: Any) -
             is_first = False
         found = await _find(key, owner)
         if found and not found["is_over"]:
-            return [tuple(msgspec.json.decode(_answer(found, key)).values())]
+            return [await _returned(change, owner, msgspec.json.decode(_answer(found, key)))]
         if is_first and not found:
             return []
     raise Unavailable
 
 
-async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]], kind: type[T]) -> T:
-    """Do what takes several statements, or return what came of it when it was done.
+async def _returned(change: ChangeStatement, owner: Owner, kept: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the row that the change returned."""
+    if not change.returns_task or "title" in kept:  # whole tasks were kept before version 0.2
+        return tuple(kept.values())
+    [task] = await as_they_were(owner, [(kept["id"], kept["version"])])
+    if task is None:
+        raise TaskNotFound
+    return msgspec.structs.astuple(task)
 
-    It is one transaction, and the last of its statements is KEEP with what comes of it, as JSON. Raises KeyReused,
-    Unavailable where the key is never to be had, and what `work` does where no copy of the request was done.
+
+async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[S]], kind: type[T]) -> S | T:
+    """Do what takes several statements, or return what was kept of it when it was done.
+
+    It is one transaction, and the last of its statements is KEEP with what tells that, as JSON of this kind. Raises
+    KeyReused, Unavailable where the key is never to be had, and what `work` does where no copy of the request was done.
     """
     found = await _find(key, owner)
     for _ in range(ATTEMPTS):
@@ -154,6 +175,15 @@ async def once_together(key: Key, owner: Owner, work: Callable[[], Awaitable[T]]
         if refusal is not None and not found:
             raise refusal
     raise Unavailable
+
+
+async def is_known(key: Key, owner: Owner) -> bool:
+    """Tell whether a request with this key has been answered. Raises KeyReused."""
+    found = await _find(key, owner)
+    if not found or found["is_over"]:
+        return False
+    _answer(found, key)
+    return True
 
 
 async def _find(key: Key, owner: Owner) -> asyncpg.Record | None:

@@ -11,6 +11,7 @@ visible in the order of their numbers, and the number is the task's version.
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 from piccolo.columns.combination import WhereRaw
 from piccolo.custom_types import Combinable
@@ -19,9 +20,10 @@ from piccolo.querystring import QueryString
 from app import owners
 from app.auth.tokens import User as Owner
 from app.database import database
+from app.failures import InvalidToken
 from app.statements import Param, Statement, as_owner, columns_of
 from app.tables import Task as TaskTable
-from app.tasks.failures import PreconditionFailed, TaskNotFound
+from app.tasks.failures import LimitReached, PreconditionFailed, TaskNotFound
 from app.tasks.keys import Key
 from app.tasks.once import ChangeStatement, once
 from app.tasks.structs import Task, TaskContent, TaskPatch
@@ -31,7 +33,10 @@ OWNER, TASK_ID, BY = Param("owner"), Param("task_id"), Param("by")
 TITLE, DESCRIPTION, COMPLETED = Param("title"), Param("description"), Param("completed")
 DESCRIBES, VERSIONS, WANTED = Param("describes"), Param("versions"), Param("wanted")
 
+MAX_TASKS = Param("max_tasks")
+
 COLUMNS = columns_of(Task)
+ID_AND_VERSION = QueryString('"id", "version"')
 FOR_THEM = as_owner(OWNER)
 THEIR_OWN = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_null()
 THAT_ONE = THEIR_OWN & (TaskTable.id == TASK_ID)
@@ -43,29 +48,44 @@ REVISION = QueryString('(SELECT "revision" FROM "raised")')
 # Not when the statement began, which may have waited: who asks for what is later than what they have must find it.
 RAISED_AT = QueryString('coalesce((SELECT "at" FROM "raised"), statement_timestamp())')
 # Also where there is nothing to change, which a change finds out behind it: to look twice costs more than a number.
-RAISED = QueryString(
-    """
+RAISE = """
     "raised" AS (
-        UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT WHERE {} AND "user_id" = {}
+        UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT{} WHERE {{}} AND "user_id" = {{}}{}
         RETURNING "revision", clock_timestamp() AS "at"
     )
-    """,
+"""
+RAISED = QueryString(RAISE.format("", ""), FOR_THEM.querystring, OWNER)
+# The same for a task that is added, as long as there are fewer than MAX_TASKS, or that is 0.
+RAISED_FOR_ANOTHER = QueryString(
+    RAISE.format(', "stored" = "stored" + 1', ' AND ({}::bigint = 0 OR "stored" < {}::bigint)'),
     FOR_THEM.querystring,
     OWNER,
+    MAX_TASKS,
+    MAX_TASKS,
+)
+# Where there was nothing to raise, a trigger finds out whether this is the owner's first task, or one too many.
+ADDS_ANOTHER = QueryString(
+    """(EXISTS (SELECT 1 FROM "raised") OR (SELECT set_config('tasks.max_tasks', ({}::bigint)::text, true)) <> '')""",
+    MAX_TASKS,
 )
 
 
 def update(
-    values: dict[Any, Any], where: Combinable = THAT_ONE & UNLESS_CHANGED, given: QueryString | None = None
+    values: dict[Any, Any],
+    where: Combinable = THAT_ONE & UNLESS_CHANGED,
+    given: QueryString | None = None,
+    *,
+    returns_task: bool = True,
 ) -> ChangeStatement:
-    """Return a change of the owner's tasks that a condition holds for. Its rows are the tasks as they are after it.
+    """Return a change of the owner's tasks that a condition holds for.
 
+    Its rows are the tasks as they are after it; their ids and versions alone, where the tasks are not asked for.
     `given` is a common table expression that the values and the condition may refer to.
     """
     values |= {TaskTable.version: REVISION, TaskTable.changed_by: BY}
     query = TaskTable.update(values).where(where)
-    changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS)
-    return ChangeStatement(changed, *([] if given is None else [given]), RAISED, travels=True)
+    changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS if returns_task else ID_AND_VERSION)
+    return ChangeStatement(changed, *filter(None, (given, RAISED)), travels=True, returns_task=returns_task)
 
 
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
@@ -73,7 +93,7 @@ CREATE = ChangeStatement(
     QueryString(
         """
         INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
-        SELECT {}, {}, {}, {}, {}, {}, {} WHERE {} RETURNING {}
+        SELECT {}, {}, {}, {}, {}, {}, {} WHERE {} AND {} RETURNING {}
         """,
         OWNER,
         TITLE,
@@ -83,10 +103,12 @@ CREATE = ChangeStatement(
         RAISED_AT,
         RAISED_AT,
         FOR_THEM.querystring,
+        ADDS_ANOTHER,
         COLUMNS,
     ),
-    RAISED,
+    RAISED_FOR_ANOTHER,
     travels=True,
+    returns_task=True,
 )
 REPLACE = update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
 PATCH = update(
@@ -99,15 +121,17 @@ PATCH = update(
     }
 )
 COMPLETE = update({TaskTable.completed: QueryString('coalesce({}::boolean, NOT "completed")', COMPLETED)})
-UNCHANGED = ChangeStatement(TaskTable.select(COLUMNS).where(THAT_ONE & UNLESS_CHANGED).querystrings[0])
-DELETE = update({TaskTable.deleted_at: QueryString("clock_timestamp()")})
+UNCHANGED = ChangeStatement(
+    TaskTable.select(COLUMNS).where(THAT_ONE & UNLESS_CHANGED).querystrings[0], returns_task=True
+)
+DELETE = update({TaskTable.deleted_at: QueryString("clock_timestamp()")}, returns_task=False)
 # It asks for the new revision, so that PostgreSQL raises it before it looks for the row.
 DELETE_FOR_GOOD = ChangeStatement(
     QueryString(
         'DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING {}',
         (THAT_ONE & UNLESS_CHANGED).querystring,
         REVISION,
-        COLUMNS,
+        ID_AND_VERSION,
     ),
     RAISED,
 )
@@ -121,14 +145,17 @@ async def get_task(owner: Owner, task_id: int) -> Task:
     return Task(*rows[0])
 
 
-async def create_task(owner: Owner, content: TaskContent, key: Key | None = None) -> Task:
+async def create_task(owner: Owner, content: TaskContent, key: Key | None = None, max_tasks: int = 0) -> Task:
     """Store a new task and return it. An owner whom the database has not seen yet is added first.
 
-    Raises InvalidToken where the owner is unknown and may not be added; KeyReused.
+    Raises InvalidToken where the owner is unknown and may not be added; LimitReached where `max_tasks` are stored, and
+    it is not 0; KeyReused, and TaskNotFound for one that was stored with this key and is gone for good.
     """
-    values = {"title": content.title, "description": content.description, "by": owner.by}
-    made = owners.store(CREATE, owner, **values) if key is None else once(CREATE, key, owner, **values)
-    return Task(*(await made)[0])
+    values = {"title": content.title, "description": content.description, "by": owner.by, "max_tasks": max_tasks}
+    made = await (owners.store(CREATE, owner, **values) if key is None else once(CREATE, key, owner, **values))
+    if not made:
+        raise LimitReached(max_tasks)
+    return Task(*made[0])
 
 
 async def replace_task(
@@ -175,37 +202,41 @@ async def delete_task(
     owner: Owner, task_id: int, condition: Condition = ANYWAY, key: Key | None = None, *, for_good: bool = False
 ) -> None:
     """Move it to the trash, or let nothing be left of it. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    await change(DELETE_FOR_GOOD if for_good else DELETE, owner, task_id, condition, key)
+    await _changed(DELETE_FOR_GOOD if for_good else DELETE, owner, task_id, condition, key)
 
 
 async def change(
     change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
 ) -> Task:
-    """Change one of the owner's tasks. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    """Change one of the owner's tasks, and return it. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    return Task(*await _changed(change, owner, task_id, condition, key, **values))
+
+
+async def _changed(
+    change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None, **values: Any
+) -> Sequence[Any]:
     rows = await attempt(change, owner, task_id, condition, key, **values)
     if not rows:
         if condition.versions is None:
             raise TaskNotFound
         raise failed(await get_task(owner, task_id))
-    return Task(*rows[0])
+    return rows[0]
 
 
 async def attempt(
     change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
 ) -> Sequence[Any]:
-    """Do what changes one task. Returns no row where it is not there, or not what the condition wants."""
+    """Do what changes one task. Returns no row where it is not there, or not what the condition wants.
+
+    Raises InvalidToken where the owner has deleted their account, and what `once` does.
+    """
+    values |= {"task_id": task_id, "by": owner.by, "versions": condition.as_array(), "wanted": condition.wanted}
     if key is not None:
-        about = {"task_id": task_id, "by": owner.by, "versions": condition.as_array(), "wanted": condition.wanted}
-        return await once(change, key, owner, **about, **values)
-    return await database.change(
-        change,
-        owner=owner.id,
-        task_id=task_id,
-        by=owner.by,
-        versions=condition.as_array(),
-        wanted=condition.wanted,
-        **values,
-    )
+        return await once(change, key, owner, **values)
+    try:
+        return await database.change(change, owner=owner.id, **values)
+    except asyncpg.ForeignKeyViolationError as error:
+        raise (InvalidToken() if owners.is_leaving(error) else error) from None
 
 
 def failed(current: Task) -> PreconditionFailed:

@@ -10,19 +10,21 @@ from litestar import Controller
 from litestar.params import FromPath
 from piccolo.querystring import QueryString
 
+from app import upkeep
 from app.auth.middleware import CurrentUser
 from app.auth.tokens import User as Owner
 from app.bodies import check_body
 from app.database import database
 from app.handlers import Reply, delete, get, post
 from app.openapi import failures
+from app.removal import MANY, MANY_BYTES
 from app.statements import Statement, columns_of
 from app.tables import Task as TaskTable
 from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import DEPENDENCIES, REMOVAL, check_task_id
 from app.tasks.failures import KeyReused, TaskNotFound
 from app.tasks.keys import IdempotencyKey, Key, replayed
-from app.tasks.once import ChangeStatement, once
+from app.tasks.once import ChangeStatement, is_known, once
 from app.tasks.queries import FOR_THEM, OWNER, RAISED, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
 from app.tasks.versions import ANYWAY, Condition
@@ -37,15 +39,47 @@ LIST_TRASH = Statement(
 )
 GET_TRASHED = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 RESTORE = update({TaskTable.deleted_at: QueryString("NULL")}, THAT_ONE & UNLESS_CHANGED)
+# It asks for the new revision, so that PostgreSQL raises it before it looks for the row, as every change does.
 PURGE = ChangeStatement(
-    QueryString('DELETE FROM "tasks" WHERE {} RETURNING "id"', (THAT_ONE & UNLESS_CHANGED).querystring)
+    QueryString(
+        'DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING "id"',
+        (THAT_ONE & UNLESS_CHANGED).querystring,
+        REVISION,
+    ),
+    RAISED,
 )
-# Two of these at once would lock the same rows in orders of their own; so they take turns at the revision.
+# A part of what is in it, so that the statement takes no longer the more there is. Two of these at once would lock the
+# same rows in orders of their own; so they take turns at the revision.
 EMPTY = ChangeStatement(
-    QueryString('SELECT count(*) AS "count" FROM "gone"'),
+    QueryString(
+        """
+        SELECT (SELECT count(*) FROM "gone") AS "count", count(*) = {} OR bool_or("size" > {}) AS "is_more" FROM "some"
+        """,
+        MANY,
+        MANY_BYTES,
+    ),
     RAISED,
     QueryString(
-        '"gone" AS (DELETE FROM "tasks" WHERE {} AND {} IS NOT NULL RETURNING 1)', IN_THEIR_TRASH.querystring, REVISION
+        """
+        "some" AS MATERIALIZED (
+            SELECT "id", sum("size") OVER (ROWS UNBOUNDED PRECEDING) - "size" AS "size" FROM (
+                SELECT "id", coalesce(pg_column_size("description"), 0) AS "size"
+                FROM "tasks" WHERE {} AND {} IS NOT NULL LIMIT {}
+            ) AS "each"
+        )
+        """,
+        IN_THEIR_TRASH.querystring,
+        REVISION,
+        MANY,
+    ),
+    QueryString(
+        """
+        "gone" AS (
+            DELETE FROM "tasks" WHERE {} AND "id" = ANY (ARRAY(SELECT "id" FROM "some" WHERE "size" <= {})) RETURNING 1
+        )
+        """,
+        IN_THEIR_TRASH.querystring,
+        MANY_BYTES,
     ),
 )
 
@@ -94,6 +128,7 @@ class TrashController(Controller):
     ) -> Reply[None]:
         """Its history goes too. What is not in the trash is not found."""
         await purge_task(user, task_id, condition, key)
+        upkeep.wake()
         return Reply(None, [*replayed(key)])
 
     @delete(
@@ -105,6 +140,7 @@ class TrashController(Controller):
     async def empty(self, user: CurrentUser, key: IdempotencyKey) -> Reply[None]:
         """All that is in it is deleted for good."""
         await empty_trash(user, key)
+        upkeep.wake()
         return Reply(None, [*replayed(key)])
 
 
@@ -119,10 +155,11 @@ async def purge_task(owner: Owner, task_id: int, condition: Condition = ANYWAY, 
 
 
 async def empty_trash(owner: Owner, key: Key | None = None) -> None:
-    """Let nothing be left of all that is in it. Raises KeyReused."""
-    if key is None:
-        await database.fetch(EMPTY, owner=owner.id)
-    else:
+    """Let nothing be left of all that is in it, a part after the other. Raises KeyReused."""
+    if key is None or not await is_known(key, owner):
+        while (await database.fetch(EMPTY, owner=owner.id))[0]["is_more"]:
+            pass
+    if key is not None:
         await once(EMPTY, key, owner)
 
 

@@ -8,8 +8,10 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from app.accounts import queries
+from app.accounts import controller, queries
+from app.auth import authenticator
 from app.auth.tokens import User, mint
+from app.database import database
 from tests.accounts.people import (
     ADA,
     NO_GOOD,
@@ -31,6 +33,9 @@ from tests.accounts.people import (
     who,
 )
 from tests.conftest import SECRET, token
+from tests.statements import no_second_wall, without_owner
+
+ANSWERED_AFTER = controller.SECONDS_TO_BE_HEARD  # before the tests make it nothing
 
 LEAVER = {"name": "Zaphod Quxfield", "email": "zaphod.quxfield@example.com", "password": PASSWORD}
 
@@ -47,6 +52,7 @@ async def leaver(running: Litestar, stranger: httpx.AsyncClient) -> Any:
         content, once = {"title": "Call Quxfield", "description": "Zaphod"}, {"idempotency-key": "zaphod-1"}
         task = (await person.post("/api/tasks", json=content, headers=once)).json()
         await person.patch(f"/api/tasks/{task['data']['id']}/complete")
+        await person.put(f"/api/tasks/{task['data']['id']}", json={"title": "Quxfield", "description": "Quxfield"})
         thrown_away = (await person.post("/api/tasks", json={"title": "Forget Quxfield"})).json()
         await person.delete(f"/api/tasks/{thrown_away['data']['id']}")
         await person.post("/api/auth/tokens", json={"name": "Quxfield's script", "scope": "write"})
@@ -64,7 +70,6 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     before = await where(sql, *about)
     assert before == [
         "credentials.user_id",
-        "idempotency_keys.answer",
         "idempotency_keys.key",
         "idempotency_keys.user_id",
         "login_sessions.user_agent",
@@ -94,12 +99,10 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     assert (await lovelace.get("/api/tasks")).json()["data"][0]["title"] == "Buy milk"
 
 
-async def test_failed_logins_go_in_the_same_statement_also_those_since_the_password_was_asked_for(
-    leaver: Person, sql: Any
-) -> None:
+async def test_failed_logins_go_at_once_also_those_since_the_password_was_asked_for(leaver: Person, sql: Any) -> None:
     assert "rate_limits.email" in await where(sql, LEAVER["email"])
-    await queries.delete_user(User(id=leaver.id))
-    assert await where(sql, leaver.id, LEAVER["email"]) == []
+    await queries.close_account(User(id=leaver.id))
+    assert await where(sql, LEAVER["email"]) == []
 
 
 async def test_every_key_of_the_user_is_dead_and_the_row_does_not_come_back(
@@ -210,3 +213,22 @@ async def test_a_user_whose_email_stands_in_for_none_has_no_password_either(runn
         assert (await seven.post("/api/tasks", json={"title": "x"})).status_code == 201
         assert who(await leaves(seven)) == (401, NOT_SENT, WRONG)
         assert who(await leaves(seven, ADA["password"])) == (401, NOT_SENT, WRONG)
+
+
+def test_other_workers_have_heard_of_it_when_it_is_answered() -> None:
+    assert ANSWERED_AFTER > authenticator.SECONDS_BETWEEN_LOOKS
+
+
+async def test_only_the_one_who_leaves_has_no_revision_any_more(
+    lovelace: Person, boole: Person, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the query, nor where it has lost its owner and row-level security alone is left."""
+    for person in (lovelace, boole):
+        await person.post("/api/tasks", json={"title": "x"})
+    forgetful = without_owner(queries.FORGET_REVISION)
+    for statement in (queries.FORGET_REVISION, forgetful):
+        await database.fetch(statement, owner=lovelace.id)
+        assert [row[0] for row in await sql.fetch("SELECT user_id FROM revisions")] == [boole.id]
+    async with no_second_wall(sql):
+        await database.fetch(queries.FORGET_REVISION, owner=lovelace.id)
+        assert await sql.fetchval("SELECT count(*) FROM revisions") == 1

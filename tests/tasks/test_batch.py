@@ -123,7 +123,7 @@ class TestResults:
             (6, "jwt:another"),
         ]
         before = await sql.fetch("SELECT task_id, version, title, changed_by FROM task_versions ORDER BY task_id")
-        assert [tuple(row) for row in before] == [(1, 1, "task 1", "jwt"), (2, 2, "task 2", "jwt")]
+        assert [tuple(row) for row in before] == [(1, 1, "task 1", "jwt"), (2, 2, None, "jwt")]
 
     async def test_a_change_that_names_nothing_changes_nothing(
         self, ada: httpx.AsyncClient, tasks: list[dict[str, Any]], sql: asyncpg.Connection

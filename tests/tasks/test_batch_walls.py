@@ -111,7 +111,7 @@ async def test_nobody_is_given_a_task_or_a_revision_by_somebody_else(
     await done(ada, create())
     for statement, values in (
         (bulk.CREATE, {"by": None, "rows": '[{"number": 9, "title": "x"}]'}),
-        (bulk.BEGIN, {"count": 9}),
+        (bulk.BEGIN, {"count": 9, "added": 0, "max_tasks": 0}),
     ):
         mutant = Statement.__new__(Statement)
         mutant.sql = statement.sql.replace("SELECT $1", "SELECT 'ada'::text || left($1, 0)", 1)

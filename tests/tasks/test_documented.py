@@ -100,6 +100,10 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
             await go(method, path, **body_of(path))
         await go("post", RESTORE, trashed)
         await go("delete", TRASHED, trashed)
+    with monkeypatch.context() as patched:
+        few = msgspec.structs.replace(running.state["settings"], max_tasks=1)
+        patched.setitem(running.state, "settings", few)
+        await go("post", BATCH, **batch(alive))
     await go("patch", TASK, **PATCH)
     await go("post", BATCH, **batch(alive))
     await go("post", BATCH, params={"dry_run": "true"}, **batch(alive))

@@ -7,7 +7,7 @@ import pytest
 
 from app.statements import Statement
 from app.tables import TaskVersion
-from app.tasks import bulk, history, queries
+from app.tasks import bulk, history, queries, states
 from app.tasks.changes import Changes, State
 from app.tasks.structs import Task, TaskContent, TaskPatch
 
@@ -33,7 +33,9 @@ def test_what_can_be_set_is_told_as_it_was() -> None:
 @pytest.mark.parametrize("field", CONTENT)
 def test_what_can_be_set_can_be_set_in_a_batch_and_brought_back(field: str) -> None:
     assert [f'"{field}" =' in change.sql for change in (queries.PATCH, bulk.CHANGE, history.REVERT)] == [True] * 3
-    assert f'"{field}"' in history.CONTENT
+    assert [f'"{field}"' in each for each in (history.KEPT, history.THAT_STATE.sql, states.AS_THEY_WERE.sql)] == [
+        True
+    ] * 3
 
 
 @pytest.mark.parametrize("change", [queries.CREATE, bulk.CREATE], ids=["alone", "batch"])

@@ -269,7 +269,15 @@ class TestKey:
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
         await ask(ada, CHANGES["create"], 0)
-        values = {"owner": "ada", "key": "one", "fingerprint": b"", "title": "x", "description": None, "by": None}
+        values = {
+            "owner": "ada",
+            "key": "one",
+            "fingerprint": b"",
+            "title": "x",
+            "description": None,
+            "by": None,
+            "max_tasks": 0,
+        }
         await sql.execute("UPDATE idempotency_keys SET key = 'one', created_at = now() - interval '22 hours'")
         assert await database.fetch(queries.CREATE.once, **values) == []
 
@@ -420,7 +428,7 @@ class TestTransaction:
     @staticmethod
     async def make(key: Key, *titles: str, owner: str = "ada") -> list[str]:
         async def work() -> list[str]:
-            content = {"owner": owner, "description": None, "by": None}
+            content = {"owner": owner, "description": None, "by": None, "max_tasks": 0}
             keep = {"owner": owner, "answer": json.dumps(titles), **key.values()}
             creates = [(queries.CREATE, {**content, "title": title}) for title in titles]
             await database.fetch_all(*creates, (KEEP, keep))
@@ -502,3 +510,74 @@ def test_the_document_tells_of_it() -> None:
     assert not told_of & {"listTasks", "getTask", "live"}
     assert REUSED in [example["value"] for example in answers.values()]
     assert "Idempotent-Replayed" in document["paths"]["/api/tasks"]["post"]["responses"]["201"]["headers"]
+
+
+class TestWhatIsKept:
+    """Ids and versions, of which the answer is made again; and whole tasks, as a version before this one kept them."""
+
+    async def test_a_key_keeps_no_text(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+        made = (await ada.post("/api/tasks", json={"title": "a secret"}, headers={"idempotency-key": "1"})).json()[
+            "data"
+        ]
+        operations = [{"op": "update", "id": made["id"], "data": {"title": "another secret"}}]
+        await ada.post("/api/tasks/batch", json={"operations": operations}, headers={"idempotency-key": "2"})
+        kept = [json.loads(row[0]) for row in await sql.fetch("SELECT answer FROM idempotency_keys ORDER BY key")]
+        assert kept == [
+            {"id": made["id"], "version": made["version"]},
+            [{"op": "update", "status": 200, "id": made["id"], "version": made["version"] + 1}],
+        ]
+
+    async def test_a_whole_answer_from_before_is_told_as_it_is(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        one = {"idempotency-key": "1"}
+        first = await ada.post("/api/tasks", json={"title": "x"}, headers=one)
+        await sql.execute("UPDATE idempotency_keys SET answer = $1", json.dumps(first.json()["data"]))
+        await sql.execute("UPDATE tasks SET title = 'y'")
+        await sql.execute("DELETE FROM task_versions")
+        assert told(await ada.post("/api/tasks", json={"title": "x"}, headers=one)) == told(first)
+
+        two, path = {"idempotency-key": "2"}, "/api/tasks/batch"
+        task = first.json()["data"]["id"]
+        body = {"operations": [{"op": "create", "data": {"title": "x"}}, {"op": "delete", "id": task}]}
+        batch = await ada.post(path, json=body, headers=two)
+        await sql.execute("UPDATE idempotency_keys SET answer = $1 WHERE key = '2'", json.dumps(batch.json()["data"]))
+        await sql.execute("DELETE FROM tasks")
+        assert told(await ada.post(path, json=body, headers=two)) == told(batch)
+
+    async def test_what_is_gone_for_good_is_not_found_and_not_made_again(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        first = await ask(ada, CHANGES["create"], 0)
+        other = await created(ada)
+        both = {"operations": [{"op": "complete", "id": each} for each in (first.json()["data"]["id"], other["id"])]}
+        batch = await ada.post("/api/tasks/batch", json=both, headers={"idempotency-key": "2"})
+        await ada.delete(first.headers["location"])
+        assert told(await ask(ada, CHANGES["create"], 0)) == told(first)  # from the trash
+        await ada.delete("/api/trash")
+
+        answer = await ask(ada, CHANGES["create"], 0)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
+        again = await ada.post("/api/tasks/batch", json=both, headers={"idempotency-key": "2"})
+        gone, there = batch.json()["data"]
+        assert (again.status_code, again.json()["data"]) == (200, [{**gone, "data": None}, there])
+        assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
+
+    async def test_of_a_version_that_the_history_has_lost_it_is_the_task_as_it_is_now(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        first = await ask(ada, CHANGES["create"], 0)
+        now = (await ada.patch(f"{first.headers['location']}/complete")).json()["data"]
+        await sql.execute("DELETE FROM task_versions")
+        again = await ask(ada, CHANGES["create"], 0)
+        assert (again.status_code, again.json()["data"], again.headers["etag"]) == (201, now, f'"v{now["version"]}"')
+
+    async def test_what_has_been_given_to_somebody_else_is_not_told(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await created(bob)
+        await ask(ada, CHANGES["create"], 0)
+        await sql.execute("UPDATE tasks SET user_id = 'bob', title = 'his'")
+        answer = await ask(ada, CHANGES["create"], 0)
+        assert answer.status_code == 404
+        assert "his" not in answer.text

@@ -13,9 +13,9 @@ import pytest
 from app.database import database
 from app.statements import Param
 from app.tasks import costs
-from tests.statements import ABOUT_WHAT_IS_OWNED, OWNED, declared
+from tests.statements import ABOUT_WHAT_IS_OWNED, ELSEWHERE, OWNED, declared
 
-STATEMENTS = {name: each for name, each in declared().items() if not name.startswith("upkeep.")}
+STATEMENTS = {name: each for name, each in declared().items() if not name.startswith(ELSEWHERE)}
 
 MENTION = re.compile(rf'\b(INTO|FROM|UPDATE)\s+"({"|".join(OWNED)})"')
 WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d+), true\)\) IS NOT NULL"
@@ -134,7 +134,7 @@ MORE: list[tuple[str, str, Any, dict[str, str], tuple[int, int]]] = [
     ("PATCH", "/api/tasks/1", {}, {}, (200, 1)),
     ("PATCH", "/api/tasks/1", {"title": "z"}, {"if_match": '"v0"'}, (412, 2)),
     ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 1)),
-    ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 2)),
+    ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 3)),
     ("POST", "/api/tasks", {"title": "z"}, {"idempotency_key": "2"}, (201, 1)),
     ("GET", "/api/tasks/1/history", None, {}, (200, 1)),
     ("POST", "/api/tasks/1/revert", {"version": 1}, {}, (200, 1)),
@@ -151,7 +151,7 @@ MORE: list[tuple[str, str, Any, dict[str, str], tuple[int, int]]] = [
     ("POST", "/api/tasks/1/restore", None, {}, (200, 1)),
     ("POST", "/api/tasks/batch", BATCH, {}, (200, 6)),
     ("POST", "/api/tasks/batch", BATCH, {"idempotency_key": "4"}, (200, 8)),
-    ("POST", "/api/tasks/batch", BATCH, {"idempotency_key": "4"}, (200, 1)),
+    ("POST", "/api/tasks/batch", BATCH, {"idempotency_key": "4"}, (200, 2)),
     ("DELETE", "/api/tasks/1", None, {}, (204, 1)),
     ("DELETE", "/api/trash/1", None, {}, (204, 1)),
     ("DELETE", "/api/trash", None, {}, (204, 1)),
