@@ -35,7 +35,7 @@ migration NAME: (install "requirements.txt")
 
 # Take the newest migration back
 rollback: (install "requirements.txt")
-    @{{ python }} -m piccolo.main migrations backwards tasks 1 --auto_agree
+    @{{ python }} -m app rollback
 
 # Print a token for USER that is valid for 24 hours
 token USER: (install "requirements.txt")

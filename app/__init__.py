@@ -55,6 +55,7 @@ removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo
 what runs in their browsers), `docs` (with `openapi` and its `wording`) and `health` are the other things served, `logs`
 is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`,
 which each worker counts and `exposition` shows on a port of its own, and `tracing`.
+Migrating is done by `migrator`, a process of its own, which sees to what the `roles` of the service may do.
 """
 
 __version__ = "0.1.0"

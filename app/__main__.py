@@ -5,7 +5,8 @@ import asyncio
 import getpass
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from app import settings
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
 
     commands.add_parser("migrate", help="bring the database up to date").set_defaults(command=_migrate)
+    commands.add_parser("rollback", help="take the newest migration back").set_defaults(command=_rollback)
     commands.add_parser("psql", help="open psql on the configured database").set_defaults(command=_psql)
 
     token = commands.add_parser("token", help="print a token that is valid for 24 hours")
@@ -60,10 +62,25 @@ def _serve(chosen: Settings, options: argparse.Namespace) -> None:
 def _migrate(chosen: Settings, _: argparse.Namespace) -> None:
     from app import migrations
 
+    _run_migrations(migrations.migrate(chosen))
+
+
+def _rollback(chosen: Settings, _: argparse.Namespace) -> None:
+    from app import migrations
+
+    _run_migrations(migrations.rollback(chosen))
+
+
+def _run_migrations(steps: Coroutine[Any, Any, str]) -> None:
+    from app.migrations import MigrationError
+    from app.primary import TROUBLE
+
     try:
-        print(asyncio.run(migrations.migrate(chosen)).rstrip() or "The database is up to date.")
-    except migrations.MigrationError as error:
+        print(asyncio.run(steps).rstrip() or "The database is up to date.")
+    except MigrationError as error:
         raise SystemExit(f"{error}") from None
+    except TROUBLE as error:
+        raise SystemExit(f"The database cannot be reached ({type(error).__name__}).") from None
 
 
 def _token(chosen: Settings, options: argparse.Namespace) -> None:

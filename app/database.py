@@ -44,8 +44,7 @@ class StaffTransaction(PostgresTransaction):
 class Database(PostgresEngine):
     """Piccolo's engine, and the way our own statements take.
 
-    A service calls `open` and has a pool from then on. In a command of Piccolo's nobody does, and each query
-    has a connection of its own.
+    A service calls `open` and has a pool from then on; in a command of Piccolo's each query has its own connection.
     """
 
     pool: Any  # asyncpg's, once it is open

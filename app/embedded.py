@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -32,6 +33,8 @@ with warnings.catch_warnings():
 
 BIN = POSTGRES_VERSIONS[18]
 PORT = 5432  # a name for the socket, no more; said aloud, or PGPORT would be asked
+DRAFT = "postgres.draft-"  # and more, for the folder of a cluster that is being made
+OTHERS_SECONDS = 20  # for a server that somebody else began to start or to stop
 LONGEST_SOCKET_DIR = 89  # bytes; with the socket's own name, macOS allows 103 and Linux 107
 
 # Of our own environment, PostgreSQL gets this and no more: the rest holds secrets, and variables like PGDATA.
@@ -81,19 +84,19 @@ class EmbeddedPostgres:
     def start(self) -> dict[str, Any]:
         """Make sure that it runs until this process leaves, and return asyncpg's arguments to connect.
 
-        Blocks: 0.6 s the first time, 0.1 s later, nothing from then on. Raises OSError and
-        subprocess.CalledProcessError where PostgreSQL does not start; `postgres.log` beside it tells why.
+        Blocks: 0.6 s the first time, 0.1 s later, nothing from then on, unless it has died under us. Raises OSError
+        and subprocess.CalledProcessError where PostgreSQL does not start; `postgres.log` beside it tells why.
         """
         with self._in_this_process:
             if not self._holding:
                 self._hold()
-            host = str(self._socket_dir())
-            return {"host": host, "port": PORT, "user": "postgres", "database": "postgres"}
+            self._launch()
+            return {"host": str(self._socket_dir()), "port": PORT, "user": "postgres", "database": "postgres"}
 
     def revive(self) -> None:
         """Start it again where it has died under us. Raises subprocess.CalledProcessError where that fails."""
         with self._in_this_process, self._one_at_a_time:
-            if self._holding and not self._is_running():
+            if self._holding:
                 self._launch()
 
     def stop(self) -> None:
@@ -113,8 +116,7 @@ class EmbeddedPostgres:
 
     def psql(self) -> int:
         """Start the server if need be, open psql on it, and return psql's exit status."""
-        host = self.start()["host"]
-        return psql(f"--host={host}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
+        return psql(f"--host={self.start()['host']}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
 
     def _hold(self) -> None:
         self.cluster.parent.mkdir(exist_ok=True)
@@ -123,8 +125,7 @@ class EmbeddedPostgres:
             try:
                 if not self.cluster.exists():
                     self._make()
-                if not self._is_running():
-                    self._launch()
+                self._launch()
             except BaseException:
                 self._users.release_read_lock()
                 raise
@@ -133,7 +134,9 @@ class EmbeddedPostgres:
 
     def _make(self) -> None:
         """Run initdb beside the final place and move the result there: a half-made cluster is never used."""
-        draft = Path(tempfile.mkdtemp(prefix="postgres.", dir=self.cluster.parent))
+        for abandoned in self.cluster.parent.glob(f"{DRAFT}*"):  # by one that was killed at it
+            shutil.rmtree(abandoned, ignore_errors=True)
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=self.cluster.parent))
         try:
             self._own(draft)
             users = ("--auth=trust", "--username=postgres", "--encoding=UTF8")
@@ -147,10 +150,23 @@ class EmbeddedPostgres:
         draft.rename(self.cluster)
 
     def _launch(self) -> None:
-        # Where the socket lies is told at each start: the folder may have been moved since the last one.
-        options = shlex.join(["-k", str(self._socket_dir())])
-        where = (f"--pgdata={self.cluster}", f"--log={self._log()}")
-        self._run("pg_ctl", "start", "--wait", *where, f"--options={options}")
+        """Start it unless it is there; or wait for it where somebody was killed who began to start or to stop it."""
+        # Where the socket lies is told each time: the folder may have been moved since the last start.
+        options = f"--options={shlex.join(['-k', str(self._socket_dir())])}"
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while not self._is_ready():
+            try:
+                self._run("pg_ctl", "start", "--wait", f"--pgdata={self.cluster}", f"--log={self._log()}", options)
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline or not (self.cluster / "postmaster.pid").exists():
+                    raise
+                time.sleep(0.1)
+
+    def _is_ready(self) -> bool:
+        with suppress(OSError, IndexError):
+            told = (self.cluster / "postmaster.pid").read_text().split()
+            return told[-1] in ("ready", "standby") and self._is_running()
+        return False
 
     def _is_running(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -5,10 +5,14 @@ import os
 import re
 import secrets
 import sys
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
+from app import roles
 from app.pool import connect
 from app.settings import ROOT, Settings
 
@@ -21,8 +25,39 @@ FOLDERS = {
 ADVISORY_LOCK = 7_461_736_802  # any number, the same in every process that migrates
 
 
+COMMAND = ("-m", "app.migrator")
+# With what the process that migrates ends, beside 0.
+FAILED, UNREACHABLE, BLOCKED = 1, 69, 75  # the last two as sysexits.h has them
+
+# What the migrations make of which a former version may have applied the last one without recording it. Closed: all
+# that come after these are recorded by the transaction that applies them.
+_HAS_COLUMN = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('{}') AND attname = '{}')"
+MADE = {
+    ("tasks", "2026-11-21T02:50:00:000001"): """to_regclass('"user"') IS NOT NULL""",
+    ("tasks", "2026-11-21T02:50:00:000002"): (
+        "EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('tasks') AND conname = 'title_has_text')"
+    ),
+    ("tasks", "2026-11-21T02:50:00:000003"): "to_regprocedure('tasks_stamp()') IS NOT NULL",
+    ("tasks", "2026-11-21T06:00:00:000004"): _HAS_COLUMN.format("credentials", "password_hash"),
+    ("tasks", "2026-11-25T20:00:00:000005"): (
+        "EXISTS (SELECT FROM pg_policy WHERE polrelid = to_regclass('tasks') AND polname = 'tasks_of_owner')"
+    ),
+    ("tasks", "2026-11-25T23:00:00:000006"): _HAS_COLUMN.format("revisions", "epoch"),
+    ("tasks", "2026-11-25T23:00:00:000007"): "to_regprocedure('tasks_begin()') IS NOT NULL",
+    ("tasks", "2026-11-25T23:30:00:000008"): "to_regprocedure('tasks_found(text, text)') IS NOT NULL",
+    ("user", "2019-11-14T21:52:21"): _HAS_COLUMN.format("piccolo_user", "username"),
+    ("user", "2020-06-11T21:38:55"): _HAS_COLUMN.format("piccolo_user", "first_name"),
+    ("user", "2021-04-30T16:14:15"): _HAS_COLUMN.format("piccolo_user", "superuser"),
+    ("session_auth", "2019-11-12T20:47:17"): _HAS_COLUMN.format("sessions", "max_expiry_date"),
+}
+
+
 class MigrationError(Exception):
-    """Piccolo could not apply a migration; the message is what it printed."""
+    """A migration could not be applied, and nothing was changed; the message tells why."""
+
+
+class Blocked(MigrationError):
+    """Somebody uses a table that is to be changed, and went on with it all the while."""
 
 
 def known() -> set[tuple[str, str]]:
@@ -44,35 +79,69 @@ async def missing(connection: Any) -> set[tuple[str, str]]:
     return known() - {(row["app_name"], row["name"]) for row in rows}
 
 
-async def migrate(settings: Settings) -> str:
-    """Apply what is missing, once, however many processes ask for it at the same time.
+async def heal(connection: asyncpg.Connection) -> None:
+    """Record what a former version applied, and was killed before it could record it; and the other way round.
 
-    Returns what Piccolo printed, or nothing where there was nothing to do. Raises MigrationError, and what
+    Each migration was a transaction of its own then: all of it is there or nothing, and one of its objects tells.
+    """
+    if not await connection.fetchval("SELECT to_regclass('migration') IS NOT NULL"):
+        return
+    rows = await connection.fetch("SELECT app_name, name FROM migration")
+    recorded = {(row["app_name"], row["name"]) for row in rows}
+    for app in FOLDERS:
+        ids = sorted(name for of, name in known() if of == app)
+        lacking = [name for name in ids if (app, name) not in recorded]
+        last = next((name for name in reversed(ids) if (app, name) in recorded), "")
+        if lacking and lacking[0] > last and await _is_applied(connection, app, lacking[0]):
+            # By our clock, as Piccolo does: the order in which they were applied is read from it.
+            values = (app, lacking[0], datetime.now())
+            await connection.execute("INSERT INTO migration (app_name, name, ran_on) VALUES ($1, $2, $3)", *values)
+        elif await _is_applied(connection, app, last) is False:
+            await connection.execute("DELETE FROM migration WHERE app_name = $1 AND name = $2", app, last)
+
+
+async def _is_applied(connection: asyncpg.Connection, app: str, name: str) -> bool | None:
+    """Tell whether the database has what a migration makes; None where nobody can tell."""
+    made = MADE.get((app, name))
+    return None if made is None else await connection.fetchval(f"SELECT {made}")
+
+
+async def migrate(settings: Settings) -> str:
+    """Apply what is missing: all of it or nothing, and once, however many processes ask for it at the same time.
+
+    Returns what Piccolo printed, or nothing where there was nothing to do. Raises MigrationError and Blocked, and what
     asyncpg raises where there is no database.
     """
     connection = await connect(settings)
     try:
-        async with connection.transaction():
-            await connection.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
-            # READ COMMITTED: this looks anew after the wait, and sees what somebody else migrated meanwhile.
-            return await _forwards(settings) if await missing(connection) else ""
+        if not await missing(connection) and not await roles.needed(connection):
+            return ""
     finally:
         await connection.close(timeout=settings.database_timeout)
+    return await _run(settings, "forwards")
 
 
-async def _forwards(settings: Settings) -> str:
-    """Let Piccolo migrate in a process of its own: its queries have no timeout there, and it prints."""
-    command = (sys.executable, "-m", "piccolo.main", "migrations", "forwards", "all")
+async def rollback(settings: Settings) -> str:
+    """Take the newest migration of ours back, all of it or nothing. Returns and raises what `migrate` does."""
+    return await _run(settings, "backwards")
+
+
+async def _run(settings: Settings, direction: str) -> str:
+    """Let Piccolo work in a process of its own: its queries have no timeout there, and it prints."""
+    command = (sys.executable, *COMMAND, direction)
     # The same database, whatever the environment says by now; and a secret, because there has to be one.
     chosen = {"DATABASE_URL": settings.database_url or "", "JWT_SECRET": secrets.token_hex(32)}
     process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env={**os.environ, **chosen},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        *command, cwd=ROOT, env={**os.environ, **chosen}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    output = (await process.communicate())[0].decode(errors="replace")
+    try:
+        printed, told = (output.decode(errors="replace") for output in await process.communicate())
+    finally:
+        if process.returncode is None:
+            process.terminate()  # and with it ends its transaction
+            await process.wait()
+    if process.returncode == UNREACHABLE:
+        raise ConnectionError(told.strip())
     if process.returncode != 0:
-        raise MigrationError(output)
-    return output
+        raise (Blocked if process.returncode == BLOCKED else MigrationError)(told.strip())
+    return printed

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import asyncpg
 from asyncpg import connect_utils
 
-from app import embedded, user_table
+from app import embedded, roles, user_table
 from app.groups import GroupingPool
 from app.primary import TROUBLE as TROUBLE
 from app.primary import Servers
@@ -39,14 +39,6 @@ FOREIGN_OPTIONS = {
     "tcp_user_timeout",
     "uselibpqcompat",
 }
-
-# Whom we take on: it owns nothing and is no superuser, so that row-level security holds for us (docs/isolation.md).
-# Not where it is not there or not for us; nor where the table of users was made anew by others since it was let in.
-ROLE = """
-    SELECT rolname FROM pg_roles WHERE rolname = 'tasks_app'
-    AND pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)
-    AND has_table_privilege(oid, to_regclass('"user"'), 'INSERT')
-"""
 
 # What the service wants to know at its start; and on the way, a trigger is told what a pooler would not pass on.
 ABOUT = f"""
@@ -200,7 +192,8 @@ async def _suited(reach: Callable[..., Awaitable[asyncpg.Connection]], *, second
         async with probe.transaction():
             if await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid():
                 return FOR_A_POOLER  # and no settings, which it would refuse
-            role = await probe.fetchval(ROLE)
+            # It owns nothing and is no superuser, so that row-level security holds for us (docs/isolation.md).
+            role = await probe.fetchval(roles.NAME)
             return {"server_settings": _server_settings(seconds) | ({"role": role} if role else {})}
     finally:
         await probe.close(timeout=seconds)

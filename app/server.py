@@ -162,8 +162,11 @@ async def _migrate(settings: Settings, tried: threading.Event) -> None:
             if await migrations.migrate(settings):
                 logger.info("The database is migrated.")
             return
+        except migrations.Blocked as error:
+            logger.warning("%s Trying on.", error)
+            tried.set()
         except migrations.MigrationError as error:
-            logger.error("Migrating failed; the service stays unready. Piccolo says:\n%s", error)
+            logger.error("Migrating failed; the service stays unready. %s", error)
             return
         except TROUBLE as error:
             if not told:

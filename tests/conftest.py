@@ -44,7 +44,7 @@ os.environ.update(
     SIGNUP_LIMIT="0",
 )
 
-from app import embedded, migrations, settings  # noqa: E402
+from app import embedded, migrations, roles, settings  # noqa: E402
 from app.auth.tokens import User  # noqa: E402
 from app.database import database  # noqa: E402
 from app.main import create_app  # noqa: E402
@@ -106,6 +106,19 @@ async def _forgetful(host: str) -> None:
     await connection.close()
 
 
+# Roles outlive the databases that they belonged to.
+DROP_ROLES = """
+    DO $$ DECLARE each text; BEGIN
+        FOR each IN
+            SELECT rolname FROM pg_roles WHERE rolname ~ '^tasks_(app|definer)_[0-9]+_[0-9]+$'
+                AND split_part(rolname, '_', 3)::oid NOT IN (SELECT oid FROM pg_database)
+        LOOP
+            EXECUTE format('DROP ROLE %I', each);
+        END LOOP;
+    END $$
+"""
+
+
 @pytest.fixture(scope="session")
 def new_database(postgres: Callable[[str], str]) -> Iterator[Callable[[], str]]:
     """A function that makes an empty database and returns its URL."""
@@ -124,6 +137,7 @@ def new_database(postgres: Callable[[str], str]) -> Iterator[Callable[[], str]]:
     yield make
     for name in made:
         _apart(run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    _apart(run(DROP_ROLES))
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +192,12 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url, server_settings={"tasks.staff": "on"})
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def role(sql: asyncpg.Connection) -> str:
+    """Whom the service asks as."""
+    return await sql.fetchval(roles.NAME)
 
 
 @pytest.fixture

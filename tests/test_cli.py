@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from app import migrations
 from app.__main__ import main
 from app.auth.authenticator import Authenticator
 from app.auth.tokens import User
@@ -153,6 +154,16 @@ class TestPsql:
         assert "42" in done.stdout
 
 
+class TestMigrations:
+    def test_the_newest_is_taken_back_and_applied_again(self, new_database: Callable[[], str]) -> None:
+        url = new_database()
+        newest = max(name for app, name in migrations.known() if app == "tasks")
+        for command in ("migrate", "rollback", "migrate"):
+            done = run(command, "", DATABASE_URL=url)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert newest in done.stdout
+
+
 class TestTrouble:
     """One line, whatever is in the way."""
 
@@ -160,6 +171,10 @@ class TestTrouble:
     def test_a_database_that_is_away(self, command: str) -> None:
         done = run(command, "x@y", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
         assert (done.returncode, done.stderr) == (1, "The database cannot be reached (ConnectionRefusedError).\n")
+
+    def test_a_database_that_there_is_not(self, postgres: Callable[[str], str]) -> None:
+        done = run("migrate", "", DATABASE_URL=postgres("tasks_never_was"))
+        assert (done.returncode, done.stderr) == (1, "The database cannot be reached (InvalidCatalogNameError).\n")
 
     def test_a_database_without_tables(self, new_database: Callable[[], str]) -> None:
         done = run("admin-user", "grace", DATABASE_URL=new_database())

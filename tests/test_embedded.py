@@ -281,6 +281,33 @@ class TestMaking:
             "postgres.xyz",
         }
 
+    def test_what_somebody_had_begun_and_was_killed_at_is_removed(self, home: Path) -> None:
+        abandoned = home / "postgres.draft-x" / "base"
+        abandoned.mkdir(parents=True)
+        server = EmbeddedPostgres(home)
+        server.start()
+        server.stop()
+        assert not abandoned.parent.exists()
+
+    def test_a_server_that_somebody_else_has_just_begun_to_start_is_waited_for(
+        self, server: EmbeddedPostgres, made: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, pid_file = server._run, made / "postgres" / "postmaster.pid"
+        failed: list[str] = []
+
+        def fails_once(*command: str) -> None:
+            if not failed:
+                failed.append(command[0])
+                pid_file.touch()
+                raise subprocess.CalledProcessError(1, command)
+            pid_file.unlink(missing_ok=True)
+            run(*command)
+
+        monkeypatch.setattr(server, "_run", fails_once)
+        server.start()
+        assert (failed, answers(made)) == (["pg_ctl"], True)
+        monkeypatch.undo()
+
     def test_a_path_may_hold_a_space_and_a_quote(self, server: EmbeddedPostgres, made: Path) -> None:
         assert made.name == "it's mine"
         assert ask(server.start(), "SELECT 1") == [(1,)]

@@ -43,14 +43,14 @@ EVERYTHING = travelling("UPDATE travelled SET count = count + 1 WHERE name = {} 
 
 @pytest.fixture
 async def table(
-    clean: None, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    clean: None, sql: asyncpg.Connection, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[asyncpg.Connection]:
     """A connection to look with, at a table that is empty; and whoever is not alone waits."""
     monkeypatch.setattr(groups, "FEW", 1)
     await sql.execute(
-        """
+        f"""
         CREATE TABLE travelled (name text PRIMARY KEY CHECK (name <> 'nobody'), count int DEFAULT 0);
-        GRANT ALL ON travelled TO tasks_app
+        GRANT ALL ON travelled TO {role}
         """
     )
     yield sql

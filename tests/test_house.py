@@ -105,6 +105,8 @@ FLOORS = {
     "app.migrations": 2,
     "app.pulse": 2,
     "app.pool": 1,
+    "app.roles": 0,
+    "app.migrator": 4,
     "app.groups": 0,
     "app.owner_queue": -1,
     "app.steps": -2,

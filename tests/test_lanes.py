@@ -34,10 +34,10 @@ async def test_a_statement_is_prepared_once_on_each_connection(database_url: str
 
 
 async def test_where_a_table_has_changed_its_statements_are_prepared_anew(
-    database_url: str, sql: asyncpg.Connection
+    database_url: str, sql: asyncpg.Connection, role: str
 ) -> None:
     await sql.execute(
-        "CREATE TABLE changing (a int); INSERT INTO changing VALUES (1); GRANT ALL ON changing TO tasks_app"
+        f"CREATE TABLE changing (a int); INSERT INTO changing VALUES (1); GRANT ALL ON changing TO {role}"
     )
     try:
         async with opened(database_url, pool_max=1) as it:

@@ -28,9 +28,9 @@ ADD.together = f"{IN_A_GROUP} RETURNING number, $3::int AS place"
 
 
 @pytest.fixture
-async def table(clean: None, sql: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+async def table(clean: None, sql: asyncpg.Connection, role: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to look with, at a table that is empty."""
-    await sql.execute("CREATE TABLE owned (owner text, number text PRIMARY KEY); GRANT ALL ON owned TO tasks_app")
+    await sql.execute(f"CREATE TABLE owned (owner text, number text PRIMARY KEY); GRANT ALL ON owned TO {role}")
     yield sql
     await sql.execute("DROP TABLE owned")
 

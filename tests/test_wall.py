@@ -14,7 +14,7 @@ import pytest
 from litestar import Litestar
 from piccolo.querystring import QueryString
 
-from app import migrations
+from app import migrations, roles
 from app.database import Database, database
 from app.settings import Settings
 from app.statements import Statement
@@ -106,10 +106,19 @@ async def crowd(clean: None, sql: asyncpg.Connection, request: pytest.FixtureReq
     )
 
 
+async def role_of(url: str) -> str:
+    """Whom the service asks as in the database there."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(roles.NAME)
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
 async def forced(url: str, off: list[str]) -> AsyncIterator[asyncpg.Connection]:
     """A connection as the pool makes them, to which some ways to rows are closed."""
-    pretend = {"role": "tasks_app", "plan_cache_mode": "force_generic_plan", **dict.fromkeys(off, "off")}
+    pretend = {"role": await role_of(url), "plan_cache_mode": "force_generic_plan", **dict.fromkeys(off, "off")}
     connection = await asyncpg.connect(url, server_settings=pretend)
     try:
         yield connection
@@ -182,7 +191,7 @@ def _literal(statement: Statement, values: dict[str, Any]) -> str:
 
 
 class TestTheService:
-    async def test_it_asks_as_a_role_that_owns_nothing_and_is_no_superuser(self, running: Litestar) -> None:
+    async def test_it_asks_as_a_role_that_owns_nothing_and_is_no_superuser(self, running: Litestar, role: str) -> None:
         rows = await database.pool.run(
             """
             SELECT rolname, rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb,
@@ -191,7 +200,7 @@ class TestTheService:
             """,
             [],
         )
-        assert [tuple(row) for row in rows] == [("tasks_app", False, False, False, False, False, 0)]
+        assert [tuple(row) for row in rows] == [(role, False, False, False, False, False, 0)]
 
     @pytest.mark.parametrize("table", ["piccolo_user", "sessions", "migration"])
     async def test_what_is_not_its_business_is_closed_to_it(self, running: Litestar, table: str) -> None:
@@ -209,7 +218,7 @@ class TestTheService:
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
 
     async def test_the_admin_and_migrations_see_everybodys_and_leave_nothing_open_behind_them(
-        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, role: str
     ) -> None:
         for each in (ada, bob):
             await each.post("/api/tasks", json={"title": "x"})
@@ -219,7 +228,7 @@ class TestTheService:
         async with database.transaction():
             assert await Task.count() == 2
         assert await database.pool.run(EVERYTHING, []) == []
-        assert (await database.pool.run("SELECT current_user", []))[0][0] == "tasks_app"
+        assert (await database.pool.run("SELECT current_user", []))[0][0] == role
 
 
 class TestWordsOfTasks:
@@ -306,13 +315,19 @@ async def login(sql: asyncpg.Connection, postgres: Callable[[str], str]) -> Asyn
     """A function that makes a login which is nobody special, and a migrated database of its own; returns the URL."""
     made: list[str] = []
 
-    async def make(*grants: str) -> str:
+    async def make(*grants: str, joins: bool = False) -> str:
         name = f"tasks_test_{secrets.token_hex(6)}"
         made.append(name)
         await sql.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         for grant in grants:
             await sql.execute(grant.format(name))
         await sql.execute(f"CREATE DATABASE {name} OWNER {name}")
+        if joins:  # as docs/isolation.md says
+            numbers = await sql.fetchrow(
+                "SELECT oid, 'public'::regnamespace::oid AS schema FROM pg_database WHERE datname = $1", name
+            )
+            role = "tasks_app_{oid}_{schema}".format(**numbers)
+            await sql.execute(f"CREATE ROLE {role} NOLOGIN; GRANT {role} TO {name}")
         url = urlsplit(postgres(name))
         url = url._replace(netloc=f"{name}:{name}@{url.netloc.rpartition('@')[2]}").geturl()
         await migrations.migrate(configured(url))
@@ -372,8 +387,9 @@ class TestOtherLogins:
         assert DOES_NOT_HOLD not in caplog.messages
 
     async def test_who_is_let_into_the_role_takes_it_on(self, login: Login) -> None:
-        async with opened(await login("GRANT tasks_app TO {}")) as service:
-            assert (await service.pool.run("SELECT current_user", []))[0][0] == "tasks_app"
+        url = await login(joins=True)
+        async with opened(url) as service:
+            assert (await service.pool.run("SELECT current_user", []))[0][0] == await role_of(url)
             await check(service)
 
     async def test_through_pgbouncer_it_holds_for_who_logs_in(
@@ -395,9 +411,9 @@ class TestOtherLogins:
         assert DOES_NOT_HOLD in caplog.messages
 
     async def test_where_the_table_of_users_was_made_anew_the_role_is_left_off(self, login: Login) -> None:
-        url = await login("GRANT tasks_app TO {}")
+        url = await login(joins=True)
         connection = await asyncpg.connect(url)
-        await connection.execute('REVOKE ALL ON "user" FROM tasks_app')
+        await connection.execute(f'REVOKE ALL ON "user" FROM {await role_of(url)}')
         await connection.close()
         async with opened(url) as service:
             await check(service)

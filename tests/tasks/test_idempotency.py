@@ -321,14 +321,16 @@ class TestKey:
         assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
         assert "idempotent-replayed" not in (await ask(ada, CHANGES["create"], 0)).headers
 
-    async def test_nobody_sees_those_of_others(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    async def test_nobody_sees_those_of_others(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, role: str
+    ) -> None:
         await ask(ada, CHANGES["create"], 0)
         async with sql.transaction():
             for owner, seen in (("ada", 1), ("bob", 0), ("", 0)):
                 await sql.execute(
                     "SELECT set_config('tasks.staff', '', true), set_config('tasks.owner', $1, true)", owner
                 )
-                await sql.execute("SET LOCAL ROLE tasks_app")
+                await sql.execute(f"SET LOCAL ROLE {role}")
                 assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == seen, owner
 
 

@@ -1,0 +1,160 @@
+"""Migrates all that is missing, or nothing: a process of its own, which `app/migrations` starts.
+
+Everything is one transaction on one connection, which also holds the lock that keeps others from migrating meanwhile.
+So whatever is killed, and when, the database is as it was before or as it should be.
+"""
+
+import asyncio
+import io
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
+from typing import Any, NoReturn
+
+import asyncpg
+from piccolo.apps.migrations.commands.backwards import run_backwards
+from piccolo.apps.migrations.commands.base import MigrationResult
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.tables import Migration
+
+from app import migrations, roles
+from app.database import AS_STAFF, StaffTransaction, database
+from app.migrations import BLOCKED, FAILED, UNREACHABLE
+
+LOCK_TIMEOUT = "3s"  # for a table that others use: whoever comes later waits behind us for as long
+ATTEMPTS = 20
+SECONDS_BETWEEN_ATTEMPTS = 1.0
+
+# Whatever a server, a database or a login has as its defaults. In READ COMMITTED we see, after the wait for the lock,
+# what somebody else has migrated meanwhile.
+BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
+WITHOUT_TIMEOUTS = """
+    SELECT set_config(name, CASE name WHEN 'row_security' THEN 'on' ELSE '0' END, true) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
+        'row_security')
+"""
+
+# What may be over a moment later: a table in use, another database of the server that migrates and drops or makes the
+# role that both used in former versions (PostgreSQL calls that "tuple concurrently updated").
+PASSING = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InternalServerError,
+)
+# The server is gone, or not the one that takes changes any more.
+AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+# There is something already that has the name of what is to be made.
+TAKEN = (
+    asyncpg.DuplicateTableError,
+    asyncpg.DuplicateColumnError,
+    asyncpg.DuplicateFunctionError,
+    asyncpg.DuplicateObjectError,
+)
+
+
+class MigratingTransaction(StaffTransaction):
+    """The one transaction in which everything is migrated, by one process at a time."""
+
+    async def begin(self) -> None:
+        """Begin it, and wait for whoever is migrating. No timeout of the server's ends it."""
+        await self.transaction.start()
+        await self.connection.execute(BEGIN)
+        await self.connection.execute(WITHOUT_TIMEOUTS)
+        await self.connection.execute(AS_STAFF)
+        await self.connection.execute(f"SELECT pg_advisory_xact_lock({migrations.ADVISORY_LOCK})")
+        await self.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+async def forwards() -> MigrationResult:
+    """Apply what is missing, and let the service's roles have what is theirs."""
+    connection = _connection()
+    await migrations.heal(connection)
+    result = MigrationResult(success=True)
+    if await migrations.missing(connection):
+        if await connection.fetchval("SELECT to_regclass('migration') IS NULL"):
+            await Migration.create_table()  # Piccolo would take one of another schema for ours
+        result = await run_forwards("all")
+    await roles.grant(connection)
+    return result
+
+
+async def backwards() -> MigrationResult:
+    """Take the newest of our migrations back."""
+    await migrations.heal(_connection())
+    return await run_backwards("tasks", "1", auto_agree=True)
+
+
+def _connection() -> Any:
+    transaction = database.current_transaction.get()
+    assert transaction is not None  # noqa: S101 # we are inside of one
+    return transaction.connection
+
+
+async def migrate(steps: Callable[[], Awaitable[MigrationResult]]) -> str:
+    """Do it, and return what Piccolo prints. Raises SystemExit with one line and an exit code where it fails."""
+    attempts_left = ATTEMPTS
+    while True:
+        printed = io.StringIO()
+        try:
+            with redirect_stdout(printed):
+                async with MigratingTransaction(database):
+                    result = await steps()
+                    if not result.success:
+                        raise RuntimeError(result.message)
+                return printed.getvalue()
+        except PASSING as error:
+            attempts_left -= 1
+            if attempts_left == 0:
+                _fail(printed.getvalue(), error)
+            await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+        except Exception as error:
+            _fail(printed.getvalue(), error)
+
+
+def _fail(printed: str, error: Exception) -> NoReturn:
+    which = re.findall(r"^  - (\S+) \[", printed, re.MULTILINE)
+    reason = f"{error}".partition("\n")[0]  # what follows may hold what people wrote
+    print(_told(f"{type(error).__name__}: {reason}", f" ({which[-1]})" if which else "", error), file=sys.stderr)  # noqa: T201
+    raise SystemExit(_code(error))
+
+
+def _told(reason: str, which: str, error: Exception) -> str:
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return (
+            f"Nothing was migrated: a migration{which} could not lock a table that another transaction holds, in"
+            f" {ATTEMPTS} attempts of {LOCK_TIMEOUT} each. End that (docs/scaling.md tells how to find it)."
+        )
+    if _code(error) == UNREACHABLE:
+        return f"Nothing was migrated: the database went away{which}. {reason}"
+    hint = ""
+    if isinstance(error, TAKEN):
+        hint = " These migrations have not made that: give it another name, or the service a database of its own."
+    return f"Nothing was migrated: a migration{which} failed. {reason.rstrip('.')}.{hint}"
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return BLOCKED
+    return UNREACHABLE if isinstance(error, AWAY) else FAILED
+
+
+def main(direction: str) -> None:
+    """Migrate forwards or backwards."""
+    try:
+        print(asyncio.run(migrate(forwards if direction == "forwards" else backwards)), end="")  # noqa: T201
+    except KeyboardInterrupt:
+        raise SystemExit("Nothing was migrated.") from None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,269 @@
+"""Migrating is all or nothing, whatever happens to it, and nobody is kept from a table for long."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from piccolo.apps.migrations.commands.base import MigrationResult
+
+from app import migrations, migrator, roles, server, settings
+from app.database import database
+from app.settings import ROOT
+from tests.test_migrations import applied, catalog, configured, connected, piccolo
+
+OLDEST, LAST_OF_OLD = "2026-11-21T02:50:00:000001", "2026-11-25T23:30:00:000008"
+NOT_YET = {name for app, name in migrations.known() if app == "tasks" and name > LAST_OF_OLD}
+
+# As docs/scaling.md tells people to set some of them, only shorter; and others that somebody may have set.
+DEFAULTS = {
+    "statement_timeout": "'300ms'",
+    "lock_timeout": "'300ms'",
+    "idle_in_transaction_session_timeout": "'300ms'",
+    "transaction_timeout": "'300ms'",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "row_security": "off",
+}
+
+
+# Piccolo's, of each migration that names the table of users.
+pytestmark = pytest.mark.filterwarnings("ignore:We recommend giving your table a different name")
+
+
+@pytest.fixture(scope="module")
+async def template(new_database: Callable[[], str]) -> str:
+    """A database as the last version left it that recorded a migration after it was applied."""
+    url = new_database()
+    for app, until in (("tasks", LAST_OF_OLD), ("user", "all"), ("session_auth", "all")):
+        await piccolo("forwards", app, until, **{**os.environ, "DATABASE_URL": url})
+    return url
+
+
+@pytest.fixture
+async def old(template: str, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A copy of it, which is the configured one."""
+    url = new_database()
+    name, source = (urlsplit(each).path[1:] for each in (url, template))
+    async with connected(urlsplit(url)._replace(path="/postgres").geturl()) as server:
+        await server.execute(f"DROP DATABASE {name}")
+        await server.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setattr(database, "pool", None)
+    settings.current.cache_clear()
+    yield url
+    settings.current.cache_clear()
+
+
+async def is_whole(url: str) -> bool:
+    async with connected(url) as sql:
+        return await applied(sql) == migrations.known() and await roles.needed(sql) == []
+
+
+class TestAllOrNothing:
+    async def test_what_fails_in_the_end_has_changed_nothing(self, old: str) -> None:
+        async def fails() -> MigrationResult:
+            await migrator.forwards()
+            raise ValueError("no")
+
+        async with connected(old) as sql:
+            before = await catalog(sql, "tasks", "revisions"), await applied(sql)
+            with pytest.raises(SystemExit) as ended:
+                await migrator.migrate(fails)
+            assert ended.value.code == migrations.FAILED
+            assert (await catalog(sql, "tasks", "revisions"), await applied(sql)) == before
+
+    async def test_nor_has_what_piccolo_says_no_to(self, old: str, capsys: pytest.CaptureFixture[str]) -> None:
+        async def says_no() -> MigrationResult:
+            return MigrationResult(success=False, message="No.")
+
+        with pytest.raises(SystemExit):
+            await migrator.migrate(says_no)
+        assert capsys.readouterr() == ("", "Nothing was migrated: a migration failed. RuntimeError: No.\n")
+
+    async def test_what_is_taken_back_is_taken_back_whole(self, old: str) -> None:
+        assert await migrations.migrate(configured(old)) != ""
+        newest = max(name for app, name in migrations.known() if app == "tasks")
+
+        assert newest in await migrations.rollback(configured(old))
+
+        async with connected(old) as sql:
+            assert await migrations.missing(sql) == {("tasks", newest)}
+            assert await sql.fetchval("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tasks_app_%'") >= 0
+        assert newest in await migrations.migrate(configured(old))
+        assert await is_whole(old)
+
+    async def test_ten_that_start_at_once_migrate_once(self, old: str) -> None:
+        told = await asyncio.gather(*(migrations.migrate(configured(old)) for _ in range(10)))
+        assert sorted(bool(each) for each in told) == [False] * 9 + [True]
+        assert await is_whole(old)
+
+
+class TestTimeouts:
+    async def test_what_a_login_has_as_its_defaults_ends_no_migration(
+        self, old: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async with connected(old) as sql:
+            name = await sql.fetchval("SELECT current_database()")
+            known = [each for (each,) in await sql.fetch("SELECT name FROM pg_settings")]
+            for setting, value in DEFAULTS.items():
+                if setting in known:
+                    await sql.execute(f"ALTER DATABASE {name} SET {setting} = {value}")
+            async with sql.transaction():  # somebody else migrates, for longer than any of them
+                await sql.execute(f"SELECT pg_advisory_xact_lock({migrations.ADVISORY_LOCK})")
+                migrating = asyncio.create_task(migrator.migrate(migrator.forwards))
+                await asyncio.sleep(1.5)
+            told = await migrating
+            assert all(name in told for name in NOT_YET)
+        assert await is_whole(old)
+
+    async def test_a_table_in_use_is_waited_for_in_turns_and_whoever_comes_later_is_let_in_between(
+        self, old: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(migrator, "LOCK_TIMEOUT", "200ms")
+        monkeypatch.setattr(migrator, "SECONDS_BETWEEN_ATTEMPTS", 0.2)
+        async with connected(old) as sql, connected(old) as later:
+            async with sql.transaction():
+                await sql.execute("LOCK TABLE tasks IN ACCESS SHARE MODE")
+                migrating = asyncio.create_task(migrator.migrate(wants_the_table))
+                for _ in range(10):
+                    await asyncio.sleep(0.1)
+                    await later.fetch("SELECT FROM tasks", timeout=3)
+                assert not migrating.done()
+            await migrating
+
+    async def test_one_that_stays_in_use_is_told_in_one_line(
+        self, old: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(migrator, "LOCK_TIMEOUT", "50ms")
+        monkeypatch.setattr(migrator, "SECONDS_BETWEEN_ATTEMPTS", 0)
+        async with connected(old) as sql, sql.transaction():
+            await sql.execute("LOCK TABLE tasks IN ACCESS SHARE MODE")
+            with pytest.raises(SystemExit) as ended:
+                await migrator.migrate(wants_the_table)
+        assert ended.value.code == migrations.BLOCKED
+        assert capsys.readouterr().err == (
+            "Nothing was migrated: a migration could not lock a table that another transaction holds, in 20 attempts of"
+            " 50ms each. End that (docs/scaling.md tells how to find it).\n"
+        )
+
+
+async def wants_the_table() -> MigrationResult:
+    await database._run_in_transaction("LOCK TABLE tasks") if False else None
+    transaction: Any = database.current_transaction.get()
+    await transaction.connection.execute("LOCK TABLE tasks")
+    return MigrationResult(success=True)
+
+
+class TestALostDatabase:
+    async def test_where_the_connection_is_cut_nothing_was_migrated_and_the_caller_may_try_again(
+        self, old: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def is_cut() -> MigrationResult:
+            transaction: Any = database.current_transaction.get()
+            async with connected(old) as other:
+                await other.execute(f"SELECT pg_terminate_backend({transaction.connection.get_server_pid()})")
+            return await migrator.forwards()
+
+        with pytest.raises(SystemExit) as ended:
+            await migrator.migrate(is_cut)
+        database.current_transaction.set(None)
+        assert ended.value.code == migrations.UNREACHABLE
+        assert capsys.readouterr().err.startswith("Nothing was migrated: the database went away. ")
+        assert (await migrations.migrate(configured(old))) != ""
+
+    @pytest.mark.parametrize(
+        ("code", "error"), [(69, ConnectionError), (75, migrations.Blocked), (1, migrations.MigrationError)]
+    )
+    async def test_what_the_process_ends_with_is_raised(
+        self, old: str, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception]
+    ) -> None:
+        script = f"import sys; print('why', file=sys.stderr); sys.exit({code})"
+        monkeypatch.setattr(migrations, "COMMAND", ("-c", script))
+        with pytest.raises(error, match="why"):
+            await migrations.migrate(configured(old))
+
+    async def test_whoever_gives_up_takes_the_process_along(self, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(migrations, "COMMAND", ("-c", "import time; time.sleep(60)"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await migrations.migrate(configured(old))
+
+    async def test_ctrl_c_is_one_line(self, old: str) -> None:
+        async with connected(old) as sql, sql.transaction():
+            await sql.execute(f"SELECT pg_advisory_xact_lock({migrations.ADVISORY_LOCK})")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "app.migrator", "forwards"), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            )
+            waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not await sql.fetchval(waits):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            told = (await process.communicate())[1].decode()
+            assert (process.returncode, told.splitlines()[-1]) == (1, "Nothing was migrated.")
+            assert "Traceback" not in told
+
+    async def test_a_service_tries_on_where_a_table_is_in_use(
+        self, old: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answers = [migrations.Blocked("It is in use."), ConnectionError("It is away."), "done"]
+
+        async def migrate(_: object) -> str:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(migrations, "migrate", migrate)
+        with caplog.at_level("INFO"):
+            await server._migrate(configured(old), threading.Event())
+        assert answers == []
+        assert "It is in use. Trying on." in caplog.messages
+
+
+class TestWhatAFormerVersionLeftHalfDone:
+    async def test_applied_and_not_recorded_or_taken_back_and_still_recorded(self, old: str) -> None:
+        everything = {**os.environ, "DATABASE_URL": old}
+        async with connected(old) as sql:
+            recorded = await applied(sql)
+            for app, name in sorted(migrations.MADE, reverse=True):
+                record = (app, name)
+                if name == "2026-05-27T16:15:06:677127":
+                    continue
+                await sql.execute("DELETE FROM migration WHERE app_name = $1 AND name = $2", *record)
+                await migrations.heal(sql)
+                assert await applied(sql) == recorded, record
+
+                if app == "session_auth":
+                    continue
+                await piccolo("backwards", app, name, "--auto_agree", **everything)
+                recorded -= {record}
+                if name == OLDEST:
+                    break
+                await sql.execute("INSERT INTO migration (app_name, name, ran_on) VALUES ($1, $2, now())", *record)
+                await migrations.heal(sql)
+                assert await applied(sql) == recorded, record
+
+    async def test_such_a_database_is_migrated(self, old: str) -> None:
+        async with connected(old) as sql:
+            await sql.execute("DELETE FROM migration WHERE name = $1", LAST_OF_OLD)
+        assert LAST_OF_OLD not in await migrations.migrate(configured(old))
+        assert await is_whole(old)
+
+    async def test_a_table_of_somebody_elses_is_not_taken_for_ours(self, new_database: Callable[[], str]) -> None:
+        async with connected(new_database()) as sql:
+            await migrations.heal(sql)
+            await sql.execute("CREATE TABLE tasks (title text); CREATE TABLE migration (app_name text, name text)")
+            await sql.execute(f"INSERT INTO migration VALUES ('tasks', '{OLDEST}')")
+            await migrations.heal(sql)
+            assert await applied(sql) == set()  # there is no table of users
+
+
+async def test_through_pgbouncer_it_works_as_well(old: str, pgbouncer: Callable[[str], str]) -> None:
+    assert await migrations.migrate(configured(pgbouncer(old))) != ""
+    assert await is_whole(old)
