@@ -3,7 +3,8 @@
 A request meets the files in this order, and its answer goes back the same way:
 
     edge/protocol      bytes on a socket: deadlines (edge/clock), sizes (edge/head), one way to read it (edge/framing),
-                       and an answer to what is none of it (edge/refusal); and how it ends (edge/ending)
+                       and an answer to what is none of it (edge/refusal); how it ends (edge/ending); and how many
+                       bytes of answers are under way (edge/budget)
     edge/cycle         a request and its answer, as ASGI sees them
     edge/ring          request id, CORS, HEAD, the log line          (edge/headers: what every answer carries;
                        edge/served: who else is told)
@@ -18,10 +19,13 @@ A request meets the files in this order, and its answer goes back the same way:
                        tasks/states: what it has led to)
     tasks/controller   HTTP verb -> one query -> one envelope        (handlers: how Litestar calls it, and answers)
     tasks/queries      the owner's rows and no others                (tables, statements, database)
+    tasks/kept_descriptions    changes beside a description that is longer than a new one may be
     tasks/operations   many changes in one body, validated
-    tasks/batch        all of them or none, by a few statements      (tasks/bulk, steps)
-    tasks/listing      lists of them, whole or in pages              (tasks/parameters: which; tasks/cursors: where one
-                       goes on; tasks/remembered: what need not be read again; tasks/search_queries: words, titles)
+    tasks/batch        all of them or none, by a few statements      (tasks/bulk, steps; tasks/batch_answers)
+    tasks/pages        lists of them, whole, in pages or streamed    (tasks/parameters: which; tasks/cursors: where one
+                       goes on; tasks/remembered: what need not be read again)
+    tasks/listing      the statements of lists                       (tasks/bounded: up to how many bytes;
+                       tasks/search_queries: words, titles)
     tasks/indexing     their words (tasks/words) and the order of their titles (tasks/titles), worked out behind the
                        requests                                      (tasks/index_queries; tasks/folding: letters)
     tasks/costs        what a request costs beyond the 1 that it is counted as
@@ -29,8 +33,8 @@ A request meets the files in this order, and its answer goes back the same way:
 
 and whatever any of them raises (`failures`) becomes {"error": ...} in `errors`, the one place that does so.
 
-In the same room `tasks/trash` has what was deleted, and `tasks/history` tells what each change of a task was, as
-`tasks/changes` reads it out of the states.
+In the same room `tasks/trash` has what was deleted (`tasks/trash_list`: as a list), and `tasks/history` tells what each
+change of a task was, as `tasks/changes` reads it out of the states.
 
 For people without an auth server there is another room beside tasks/:
 

@@ -30,7 +30,7 @@ from app.failures import (
 )
 
 MAX_BODY_BYTES = 1024 * 1024
-MAX_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all large bodies that are still coming, for each process
+MAX_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all large bodies of requests without an answer, for each process
 LARGE_BYTES = 64 * 1024
 PREPARED = {*Request.__slots__, *ASGIConnection.__slots__}
 
@@ -65,6 +65,7 @@ class JSONRequest(Request[Any, Any, Any]):
         self.receive = receive
         self.send = send
         self._body = Empty
+        self._held = 0  # bytes of it that count
 
     def __getattr__(self, name: str) -> Any:
         """Prepare the rest. Raises AttributeError where that has no such thing either."""
@@ -84,17 +85,31 @@ class JSONRequest(Request[Any, Any, Any]):
 
     async def _json_if_any(self, kind: Any) -> Any:
         """Return the struct, or None where there is no body, or one of another kind, which is not looked at."""
-        self._body = body = await read(self.receive, _limit(self.route_handler))
+        body = await self._read()
         kinds = [value for name, value in self.scope["headers"] if name == b"content-type"]
         return decode(body, kind) if body.strip() and all(map(_is_json, kinds)) else None
 
     async def body(self) -> bytes:
         """Return the bytes, however often. Raises BadRequest where there are none, and what `read` does."""
-        if not isinstance(self._body, bytes):
-            self._body = await read(self.receive, _limit(self.route_handler))
-        if not self._body:
+        body = self._body if isinstance(self._body, bytes) else await self._read()
+        if not body:
             raise BadRequest
-        return self._body
+        return body
+
+    async def _read(self) -> bytes:
+        """Return the bytes, of which many count until `let_go`. Raises what `read` does."""
+        self._body = body = await read(self.receive, _limit(self.route_handler))
+        if len(body) > LARGE_BYTES:
+            if Unfinished.size + len(body) > MAX_UNFINISHED_BYTES:
+                raise Busy
+            self._held = len(body)
+            Unfinished.size += self._held
+        return body
+
+    def let_go(self) -> None:
+        """Count the body no more: the request is answered."""
+        Unfinished.size -= self._held
+        self._held = 0
 
 
 def body_so_far(request: Request[Any, Any, Any]) -> bytes:
@@ -104,7 +119,7 @@ def body_so_far(request: Request[Any, Any, Any]) -> bytes:
 
 
 class Unfinished:
-    """The large bodies that are still coming: they take memory, and only their senders can end that."""
+    """The large bodies that are still coming, or whose requests are not answered yet: they take memory."""
 
     size = 0  # bytes
 

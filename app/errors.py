@@ -85,6 +85,15 @@ def render(error: BaseException) -> Rendered:
     return Rendered(failure.status, {"content-type": "application/json", **failure.headers()}, body)
 
 
+def broken_off(error: BaseException) -> Unavailable | None:
+    """Return what ends an answer of which a part is out, and log it in a line; None where it is our bug."""
+    failure = understand(error)
+    if not isinstance(failure, Unavailable):
+        return None
+    logger.warning("An answer was broken off: %s", type(error).__name__)
+    return failure
+
+
 def respond(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer a failure that reached Litestar."""
     answer = render(error)

@@ -6,12 +6,13 @@ answer is encoded. `benchmarks/notes.md` has what that saves. A handler of anoth
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
 from litestar import Litestar, Request, Response
+from litestar.di import NamedDependency
 from litestar.events import BaseEventEmitterBackend
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
@@ -19,6 +20,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Receive, Scope, Send
 
+from app.edge.budget import LARGE_BYTES, answers, owner_of
 from app.edge.headers import RawHeaders
 from app.envelopes import encode
 
@@ -54,9 +56,16 @@ class Route(NamedTuple):
 
 
 T = TypeVar("T")
+IsHead: TypeAlias = NamedDependency[bool]
 Source = Callable[[Request[Any, Any, Any]], Any]
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 JSON = (b"content-type", b"application/json")
+UNREAD: Any = object()  # content that HEAD does not read; nor is its length told (RFC 9110, section 9.3.2)
+
+
+def is_head(request: Request[Any, Any, Any]) -> bool:
+    """Return whether nobody will see what the handler returns but its status and headers."""
+    return request.scope.get("is_head", False)
 
 
 class Reply(Response[T]):
@@ -67,6 +76,15 @@ class Reply(Response[T]):
         self.content = content
         self.raw_headers = headers
         self.status = status
+
+
+class Stream:
+    """JSON that is made piece by piece while it is sent. Where a piece cannot be made, the connection is cut."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], size: int) -> None:
+        """Take the pieces, and how many bytes there are of it in memory at a time, about."""
+        self.pieces = pieces
+        self.size = size
 
 
 class Direct(HTTPRouteHandler):
@@ -92,9 +110,15 @@ class Direct(HTTPRouteHandler):
         for guard in self.checks:
             await guard(request, self)
         arguments = {name: source(request) for name, source in self.sources}
-        if self.takes_data:
+        if not self.takes_data:
+            await Answer(self.status_code, await self.fn(**arguments))(scope, receive, send)
+            return
+        try:
             arguments["data"] = await request.json()
-        await Answer(self.status_code, await self.fn(**arguments))(scope, receive, send)
+            await Answer(self.status_code, await self.fn(**arguments))(scope, receive, send)
+        finally:
+            if let_go := getattr(request, "let_go", None):
+                let_go()
 
     def _source(self, name: str) -> Source:
         if name == "request":
@@ -156,7 +180,7 @@ class Answer:
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, content: Any) -> None:
-        """Encode the content."""
+        """Encode the content, unless it is a stream, or was not read for HEAD."""
         self.status = status
         self.headers: RawHeaders = []
         if isinstance(content, Reply):
@@ -166,14 +190,37 @@ class Answer:
         elif isinstance(content, Response):
             self.headers = [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
             content = content.content
-        self.body = b"" if self.status in BODILESS else encode(content)
-        if self.status not in BODILESS:
-            self.headers += (JSON, (b"content-length", b"%d" % len(self.body)))
+        if self.status in BODILESS:
+            self.body: bytes | Stream = b""
+        elif content is UNREAD or isinstance(content, Stream):
+            self.body = b"" if content is UNREAD else content
+            self.headers = [*self.headers, JSON]
+        else:
+            self.body = body = encode(content)
+            self.headers += (JSON, (b"content-length", b"%d" % len(body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it (ASGI)."""
+        """Send it (ASGI). Raises TooManyBytes for a large one that only reads, while there are too many of them."""
+        body = self.body
+        if isinstance(body, Stream):
+            with answers.reserved(body.size, owner_of(scope)):
+                await self._send(send, body.pieces)
+        elif len(body) > LARGE_BYTES:
+            # What a change has done must be told.
+            with answers.reserved(len(body), owner_of(scope), surely=scope.get("method") != "GET"):
+                await self._send_whole(send, body)
+        else:
+            await self._send_whole(send, body)
+
+    async def _send_whole(self, send: Send, body: bytes) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _send(self, send: Send, pieces: AsyncIterator[bytes]) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 get, post, put, patch, delete = (

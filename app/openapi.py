@@ -52,7 +52,7 @@ CONFIG = OpenAPIConfig(
     use_handler_docstrings=True,
 )
 
-LISTS_IN_PAGES = ("TaskListData", "SessionListData", "PersonalTokenListData")
+LISTS_IN_PAGES = ("TaskListData", "TrashData", "SessionListData", "PersonalTokenListData")
 # The `responses=` of a handler whose answer may be known already.
 NOT_MODIFIED: dict[int, ResponseSpec] = {304: ResponseSpec(None, description=IN_WORDS[304])}
 
@@ -169,6 +169,7 @@ def _complete_success(name: str, status: str, response: dict[str, Any], *, count
     telling = [*LIMITED] if counts else []
     telling += ["location"] if name == "createTask" else []
     telling += ["etag", "cache-control"] if status == "304" or kind in ("TaskData", "TaskListData") else []
+    telling += ["preference-applied"] if name == "batchTasks" else []
     telling += ["idempotent-replayed"] if takes_a_key else []
     telling += ["link"] if kind in LISTS_IN_PAGES else []
     response["description"] = IN_WORDS[int(status)]

@@ -58,10 +58,17 @@ def as_owner(owner: Param) -> WhereRaw:
     return WhereRaw(AS_OWNER, owner)
 
 
-def columns_of(struct: type[msgspec.Struct], without: Container[str] = ()) -> QueryString:
-    """Return the columns that a struct's fields name, in their order; stamps as the text they are on the wire."""
-    names = [name for name in struct.__struct_fields__ if name not in without]
-    return QueryString(", ".join(map(_column, names)))
+def columns_of(struct: type[msgspec.Struct], without: Container[str] = (), **instead: QueryString) -> QueryString:
+    """Return the columns that a struct's fields name, in their order; stamps as the text they are on the wire.
+
+    `instead` has expressions for columns that are not to be read as they are.
+    """
+    columns = [
+        QueryString(f'{{}} AS "{name}"', instead[name]) if name in instead else QueryString(_column(name))
+        for name in struct.__struct_fields__
+        if name not in without
+    ]
+    return QueryString(", ".join("{}" for _ in columns), *columns)
 
 
 def _column(name: str) -> str:

@@ -117,6 +117,10 @@ HEADERS: dict[str, Any] = {
         "description": "Where the task can be read from now on.",
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/tasks/42"]},
     },
+    "Preference-Applied": {
+        "description": "The preference of the header `Prefer` that was followed (RFC 7240, section 3).",
+        "schema": {"type": "string", "examples": ["return=minimal"]},
+    },
     "RateLimit-Policy": {
         "description": "The rate limit: `q` requests within `w` seconds. Not there where there is none.",
         "schema": {"type": "string", "examples": ['"default";q=600;w=60']},
@@ -175,6 +179,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "listTasks": DOCUMENTED,
     "listSessions": PAGES,
     "listTokens": PAGES,
+    "listTrash": PAGES,
     "getTaskHistory": {
         "limit": {
             "description": "How many changes at most.",
@@ -189,6 +194,11 @@ QUERIES: dict[str, dict[str, Any]] = {
         "dry_run": {
             "description": "Whether to do all of it and then take it back: the answer tells what would come of it.",
             "schema": {"type": "boolean", "default": False},
+        },
+        "return": {
+            "description": "With `minimal`, `data` has the ids and versions of tasks alone. The header "
+            "`Prefer: return=minimal` (RFC 7240) asks for the same.",
+            "schema": {"type": "string", "enum": ["minimal", "representation"], "default": "representation"},
         },
     },
 }

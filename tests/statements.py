@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any
 
 import asyncpg
@@ -42,15 +43,14 @@ def declared() -> dict[str, Statement]:
 
 
 def pages() -> dict[str, Statement]:
-    kinds = [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)]
-    return {
-        f"listing._page {sort}{' searches' * searches}{' follows' * follows}{' counts' * counts}": listing._page(
-            sort, searches=searches, follows=follows, counts=counts
-        )
-        for sort in SORTS
-        for searches, follows, counts in kinds
-        if searches or sort != "relevance"
-    }
+    kinds = ("searches", "follows", "counts", "adds_up")
+    found = {}
+    for sort, *how in product(SORTS, *[(False, True)] * len(kinds)):
+        chosen = dict(zip(kinds, how, strict=True))
+        if chosen["searches"] or sort != "relevance":
+            name = " ".join([f"listing._page {sort}", *(kind for kind, is_so in chosen.items() if is_so)])
+            found[name] = listing._page(sort, **chosen)
+    return found
 
 
 def in_a_group(whole: Statement) -> Statement:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.bodies import MAX_BODY_BYTES, JSONRequest, decode
+from app.bodies import MAX_BODY_BYTES, JSONRequest, Unfinished, decode
 from app.failures import Invalid, NotJSON
 from app.tasks.structs import TaskContent
 
@@ -217,3 +217,14 @@ async def test_what_litestar_knows_of_a_request_is_there_for_whoever_asks() -> N
     assert (request.url.path, request.query_params["c"], request.cookies) == ("/y", "d", {"a": "b"})
     with pytest.raises(AttributeError):
         _ = request.nothing  # type: ignore[attr-defined]
+
+
+async def test_a_large_body_counts_until_its_request_is_answered(
+    ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"title": "x", "ignored": "x" * 70_000}
+    monkeypatch.setattr("app.bodies.MAX_UNFINISHED_BYTES", 69_999)
+    refused = await ada.post("/api/tasks", json=body)
+    assert (refused.status_code, refused.headers["retry-after"], Unfinished.size) == (503, "1", 0)
+    monkeypatch.setattr("app.bodies.MAX_UNFINISHED_BYTES", 71_000)
+    assert ((await ada.post("/api/tasks", json=body)).status_code, Unfinished.size) == (201, 0)

@@ -29,7 +29,7 @@ DOES_NOT_HOLD = "Row-level security does not hold for the login of DATABASE_URL:
 
 WHATEVER: dict[str, Any] = {
     "title": "new",
-    "description": None,
+    "description": "hers or his",
     "describes": False,
     "completed": None,
     "versions": None,
@@ -56,19 +56,22 @@ WHATEVER: dict[str, Any] = {
     "look_at": 10,
     "index_at": "infinity",
     "index_at_id": 2**62,
+    "inline": 1000,
+    "at_version": 2**63 - 1,
     "at": None,
     "at_id": None,
     "created_after": None,
     "created_before": None,
     "updated_after": None,
 }
-# Of the 52 pages, those that are made of different parts.
-PAGES = {"-created_at", "title follows counts", "relevance searches follows counts"}
+# Of the 104 pages, those that are made of different parts.
+PAGES = {"-created_at", "title follows counts", "relevance searches follows counts", "-created_at adds_up"}
 # These return no task, or are asked for none.
 TELL_NO_TASK = {
-    *("bulk.RAISE", "bulk.BEGIN", "bulk.STORED", "bulk.FORGET", "once.KEEP", "once.RECALL"),
+    *("bulk.RAISE", "bulk.BEGIN", "bulk.STORED", "bulk.FORGET", "bulk.LENGTH", "once.KEEP", "once.RECALL"),
     *("queries.DELETE", "queries.DELETE once", "queries.DELETE together"),
     *("queries.DELETE_FOR_GOOD", "queries.DELETE_FOR_GOOD once"),
+    *("bulk.CHANGE_BRIEFLY", "bulk.CREATE_BRIEFLY", "bulk.SHOW_BRIEFLY", "states.VERSION", "listing.STATE"),
     *("index_queries.CLAIM", "index_queries.STORE_WORDS", "index_queries.STORE_TITLES", "costs.SIZE"),
     *("trash.PURGE", "trash.PURGE once", "trash.EMPTY", "trash.EMPTY once"),
     *("listing._page title follows counts", "listing._page relevance searches follows counts"),
@@ -97,7 +100,7 @@ async def crowd(clean: None, sql: asyncpg.Connection, request: pytest.FixtureReq
         INSERT INTO "user" (id, name, email) SELECT id, '', id || '@x' FROM unnest('{{ada,bob,eve}}'::text[]) AS id;
         INSERT INTO tasks (user_id, title)
         VALUES ('ada', 'hers'), ('bob', 'a secret'), ('ada', 'hers'), ('bob', 'a secret');
-        UPDATE tasks SET deleted_at = CASE WHEN id > 2 THEN now() END;
+        UPDATE tasks SET deleted_at = CASE WHEN id > 2 THEN now() END, description = 'hers or his';
         INSERT INTO idempotency_keys (user_id, key, fingerprint, answer) VALUES ('bob', 'a key', '1', 'a secret');
         INSERT INTO tasks (user_id, title, version)
         SELECT 'eve', 'a secret', n FROM generate_series(1, {request.param}) AS n;

@@ -421,6 +421,23 @@ def machine(
                 return multiple()
             return multiple(*filter(None, map(self.came_of_it, [who] * len(results), operations, results)))
 
+        @rule(who=WHO, task_id=task_ids, key=KEYS)
+        def complete_briefly(self, who: str, task_id: int, key: str | None) -> None:
+            mine = people[who].tasks
+            path = "/api/tasks/batch?return=minimal"
+            steps[f"POST {path}"] += 1
+            operations = [{"op": "complete", "id": task_id}]
+            answer = self.send(who, "POST", path, {"operations": operations}, key=key)
+            if answer is None:
+                return
+            if task_id not in mine:
+                self.missing(who, path, operations, 0, answer, key)
+                return
+            after = self.ask(who, "GET", f"/api/tasks/{task_id}").json()["data"]
+            told = {"id": task_id, "version": after["version"]}
+            assert answer.json() == {"data": [{"op": "complete", "status": 200, "data": told}]}
+            self.completed(who, task_id, after, None)
+
         def missing(
             self,
             who: str,
@@ -504,6 +521,31 @@ def machine(
                 steps["GET /api/tasks that is known"] += 1
                 answer = self.ask(who, "GET", "/api/tasks", headers={"if-none-match": tag})
                 assert answer.status_code == (304 if who == whose else 200)
+
+        @rule(who=WHO, task_id=task_ids)
+        def look_at_one(self, who: str, task_id: int) -> None:
+            steps["HEAD /api/tasks/{id}"] += 1
+            answer = self.ask(who, "HEAD", f"/api/tasks/{task_id}")
+            mine = people[who].tasks.get(task_id)
+            assert answer.status_code == (200 if mine else 404)
+            assert answer.headers.get("etag") == (f'"v{mine["version"]}"' if mine else None)
+
+        @rule(who=WHO, task_id=task_ids)
+        def leave_briefly(self, who: str, task_id: int) -> None:
+            path = "/api/tasks/batch?return=minimal"
+            operations = [{"op": "update", "id": task_id, "data": {}}]
+            answer = self.ask(who, "POST", path, {"operations": operations})
+            mine = people[who].tasks.get(task_id)
+            assert answer.status_code == (200 if mine else 404)
+            if mine:
+                assert answer.json()["data"][0]["data"] == {"id": task_id, "version": mine["version"]}
+
+        @rule(who=WHO)
+        def look_at_the_head(self, who: str) -> None:
+            steps["HEAD /api/tasks"] += 1
+            asked, looked = (self.ask(who, method, "/api/tasks") for method in ("GET", "HEAD"))
+            assert (looked.status_code, looked.content) == (200, b"")
+            assert looked.headers.get("etag") == asked.headers.get("etag")
 
         # What was deleted
 

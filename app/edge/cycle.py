@@ -34,6 +34,14 @@ class Connection(Protocol):
         """Close now that the answer is out, as soon as the request is in."""
         ...
 
+    def hold(self, cycle: "Cycle", size: int) -> None:
+        """Count bytes that were written until the client has taken them."""
+        ...
+
+    def go_on(self) -> None:
+        """A piece of the answer is out, and others follow."""
+        ...
+
     def on_response_complete(self) -> None:
         """The answer is out: go on to the next message."""
         ...
@@ -41,6 +49,10 @@ class Connection(Protocol):
     def answer_failure(self, cycle: "Cycle", failure: Failure) -> None:
         """Answer what the application did not."""
         ...
+
+
+class Disconnected(Exception):
+    """The client has gone: nobody takes the rest of an answer that comes in pieces."""
 
 
 class Cycle:
@@ -88,6 +100,10 @@ class Cycle:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:  # the service stops, and has waited long enough
             self._fail(Unavailable())
+        except Disconnected:
+            pass
+        except Unavailable as error:  # told where it was noticed
+            self._fail(error)
         except Exception:
             # The application's ring answers all that it can: this came too late for it, or from the ring itself.
             logger.exception("Unexpected failure of an answer")
@@ -141,6 +157,8 @@ class Cycle:
         if self._connection.flow.write_paused and not self.disconnected:
             await self._connection.flow.drain()
         if self.disconnected:
+            if message.get("more_body", False):
+                raise Disconnected
             return
         if message["type"] == "http.response.start" and not self.response_started:
             self._head = self._start(message["status"], message["headers"])
@@ -184,7 +202,11 @@ class Cycle:
         if data := self._head + body:
             self._head = b""
             self._connection.transport.write(data)
-        if not more:
+            if self._connection.flow.write_paused:
+                self._connection.hold(self, len(data))
+        if more:
+            self._connection.go_on()
+        else:
             self.response_complete = True
             self.wake()
             if not self.keep_alive:

@@ -4,10 +4,12 @@ uvicorn closes an idle connection at once when it stops, and whoever was just as
 and it waits for ever for a client that does not read its answer.
 """
 
+import math
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.edge.budget import answers, owner_of
 from app.edge.clock import Clock
 from app.edge.cycle import Cycle
 from app.failures import BadRequest, Failure, RequestTimeout
@@ -15,7 +17,8 @@ from app.failures import BadRequest, Failure, RequestTimeout
 BODY_SECONDS = 10  # in which a body must end, or move on by `BODY_STEP_BYTES`
 BODY_STEP_BYTES = 16 * 1024
 ANSWER_SECONDS = 60  # in which an answer must be made, whatever the database's timeout is
-SENDING_SECONDS = 10  # in which a client must take something of what is sent
+SENDING_SECONDS = 10  # in which a client must take `SENDING_STEP_BYTES` of what is sent, or the rest
+SENDING_STEP_BYTES = 16 * 1024
 LAST_CALL_SECONDS = 1  # for what is on its way on an idle connection while the service stops
 LINGER_SECONDS = 1  # after a refusal, for a client that is still talking to hear it (RFC 9112, section 9.6)
 
@@ -29,7 +32,7 @@ class Ending(HttpToolsProtocol):
     _refusal: Failure | None = None
     _in_head = _in_body = False
     _closing = False  # when the body is in
-    _unsent = 0  # bytes, when it was last looked at
+    _unsent = math.inf  # bytes, when it was last looked at
 
     def shutdown(self) -> None:
         """Let be answered what is asked, or is on its way; then close."""
@@ -49,6 +52,7 @@ class Ending(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock, and tell whoever still answers or waits."""
         self._clock.stop()
+        answers.drop(self)
         self.connections.discard(self)
         for cycle in (self.cycle, self._running):
             if cycle and not cycle.response_complete:
@@ -58,6 +62,19 @@ class Ending(HttpToolsProtocol):
         self.transport.close()
         # All of these know us, and we them: together we would be garbage that somebody has to look for.
         self.parser = self.cycle = self._running = None
+
+    def resume_writing(self) -> None:
+        """Go on: what was written is sent."""
+        answers.drop(self)
+        super().resume_writing()
+
+    def hold(self, cycle: Cycle, size: int) -> None:
+        """Count `size` bytes of an answer until the client has taken them."""
+        self._unsent = math.inf
+        answers.keep(self, max(size, self.transport.get_write_buffer_size()), owner_of(cycle.scope), self._cut)
+
+    def _cut(self) -> None:
+        self.transport.abort()
 
     def close_after(self, cycle: Cycle) -> None:
         """Close, but not before the client has had time to say all and look at the answer."""
@@ -98,8 +115,8 @@ class Ending(HttpToolsProtocol):
             self.transport.close()  # nothing was asked, so there is nothing to answer
 
     def _press(self, unsent: int) -> None:
-        """Cut a client off that has taken nothing since the last look."""
-        if unsent == self._unsent:
+        """Cut a client off that has taken next to nothing since the last look."""
+        if unsent > self._unsent - SENDING_STEP_BYTES:
             self.transport.abort()
         else:
             self._unsent = unsent

@@ -6,6 +6,7 @@ answer can be sent it has the envelope and the headers of every other answer.
 """
 
 import asyncio
+import math
 from typing import Any, cast
 
 import httptools
@@ -13,7 +14,7 @@ import httptools
 from app.edge import head, served
 from app.edge.clock import Clock
 from app.edge.cycle import Cycle
-from app.edge.ending import ANSWER_SECONDS, BODY_SECONDS, BODY_STEP_BYTES, Ending
+from app.edge.ending import ANSWER_SECONDS, BODY_SECONDS, BODY_STEP_BYTES, SENDING_SECONDS, Ending
 from app.edge.framing import can_be_read_in_one_way
 from app.edge.head import MAX_HEAD_BYTES
 from app.edge.headers import request_id, single
@@ -142,12 +143,18 @@ class Protocol(Ending):
         self.close_after(cycle)
         self.on_response_complete()
 
+    def go_on(self) -> None:
+        """Let more of an answer follow: give the client time to take this piece, or the application to make more."""
+        self._unsent = self.transport.get_write_buffer_size()
+        self._clock.set(SENDING_SECONDS if self.flow.write_paused else ANSWER_SECONDS)
+
     def on_response_complete(self) -> None:
         """Go on to the next message, or wait for one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
+        self._unsent = math.inf
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:

@@ -14,7 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import logs
 from app.edge import served
 from app.edge.headers import COMMON, CORS, NO_STORE, RawHeaders, Singles, request_id, singles
-from app.errors import render
+from app.errors import broken_off, render
 
 # HEAD is GET without the body. OPTIONS is asked as a method that no route knows, because a refusal lists what
 # the route does know; Litestar's own answer lists only the methods of the handler that was registered first.
@@ -51,7 +51,9 @@ class Ring:
         scope["answer_headers"] = headers  # type: ignore[typeddict-unknown-key] # for what is known further in
         answer = _Answer(send, headers, method)
         # A copy, where it is asked as another: the server still has to know that it was HEAD.
-        inner: Any = {**scope, "method": ASKED_INSTEAD[method]} if method in ASKED_INSTEAD else scope
+        inner: Any = scope
+        if method in ASKED_INSTEAD:
+            inner = {**scope, "method": ASKED_INSTEAD[method], "is_head": method == "HEAD"}
         try:
             if method == "OPTIONS" and _is_preflight(sent):
                 await answer.give(204, self.cors.preflight(sent) if not is_admin else [])
@@ -61,7 +63,10 @@ class Ring:
                 await self.app(inner, receive, answer.send)
         except Exception as error:
             if answer.status is not None:
-                raise  # too late for another answer: the server closes the connection
+                # Too late for another answer: the server cuts the connection.
+                if (trouble := broken_off(error)) is not None:
+                    raise trouble from error
+                raise
             failure = render(error)
             raw = [(name.encode(), value.encode()) for name, value in failure.headers.items()]
             await answer.give(failure.status, raw, failure.body)

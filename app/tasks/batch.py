@@ -6,12 +6,12 @@ operation has a number of its own, in the order in which they were sent, and it 
 """
 
 from collections.abc import Container, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 import asyncpg
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from app import owners
 from app.auth.tokens import User as Owner
@@ -21,6 +21,7 @@ from app.failures import InvalidToken, Unavailable
 from app.statements import Statement
 from app.steps import Steps
 from app.tasks import bulk
+from app.tasks.batch_answers import INLINE_BYTES, Kept, described, remembered
 from app.tasks.failures import InOperation, LimitReached, PreconditionFailed, TaskNotFound
 from app.tasks.keys import Key
 from app.tasks.once import KEEP, once_together
@@ -30,11 +31,13 @@ from app.tasks.operations import (
     ChangeOperation,
     CreateOperation,
     DeleteOperation,
+    ReplaceOperation,
     Result,
     UpdateOperation,
+    too_long_in,
 )
-from app.tasks.states import as_they_were
-from app.tasks.structs import MAX_ID, Task, TaskPatch
+from app.tasks.queries import GET
+from app.tasks.structs import MAX_ID, Task, TaskPatch, TaskVersion, is_too_long
 from app.tasks.versions import etag
 
 
@@ -48,16 +51,6 @@ class Rules(NamedTuple):
 RULES = Rules()
 
 
-class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an operation led to, as it is kept for a key. `data` is there where a version before 0.2 kept it."""
-
-    op: str
-    status: int
-    id: int = 0
-    version: int = 0
-    data: Task | UnsetType | None = UNSET
-
-
 async def run(
     owner: Owner,
     operations: Sequence[AnyOperation],
@@ -65,40 +58,39 @@ async def run(
     *,
     keep: bool = True,
     rules: Rules = RULES,
+    briefly: bool = False,
 ) -> list[Result]:
     """Do all of it and return what came of each, in order; where it is not to be kept, take it back then.
 
-    Raises InOperation for the first operation that finds no task or another version, or would store too many;
-    KeyReused; and InvalidToken where the owner is unknown and may not be added: then nothing has happened.
+    It tells whole tasks, or `briefly` their ids and versions. Raises InOperation for the first operation that finds no
+    task or another version, or would store too many; AnswerTooLarge, TooManyBytes, KeyReused; and InvalidToken where
+    the owner is unknown and may not be added: then nothing has happened.
     """
     if key is None or not keep:
-        return await _attempt(owner, operations, None, keep=keep, rules=rules)
-    work = partial(_attempt, owner, operations, key, keep=True, rules=rules)
+        return await _attempt(owner, operations, None, keep=keep, rules=rules, briefly=briefly)
+    work = partial(_attempt, owner, operations, key, keep=True, rules=rules, briefly=briefly)
     came = await once_together(key, owner, work, list[Kept])
     if kept := [each for each in came if isinstance(each, Kept)]:
-        return await _remembered(owner, kept)
+        return await remembered(owner, kept, briefly=briefly)
     return [each for each in came if isinstance(each, Result)]
 
 
-async def _remembered(owner: Owner, kept: Sequence[Kept]) -> list[Result]:
-    """Return what came of a batch when it was made: its tasks as they were then, without those that are gone."""
-    known = {index: each for index, each in enumerate(kept) if each.data is UNSET and each.op != "delete"}
-    states = [(each.id, each.version) for each in known.values()]
-    tasks = dict(zip(known, await as_they_were(owner, states), strict=True)) if states else {}
-    whole = (each.data or None for each in kept)  # before version 0.2
-    return [
-        Result(each.op, each.status, tasks.get(index, data))
-        for index, (each, data) in enumerate(zip(kept, whole, strict=True))
-    ]
-
-
 async def _attempt(
-    owner: Owner, operations: Sequence[AnyOperation], key: Key | None, *, keep: bool, rules: Rules
+    owner: Owner,
+    operations: Sequence[AnyOperation],
+    key: Key | None,
+    *,
+    keep: bool,
+    rules: Rules,
+    briefly: bool,
 ) -> list[Result]:
     for _ in range(owners.ATTEMPTS):
         try:
-            async with database.stepwise(owner.id, keep=keep) as steps:
-                tasks = await _run(steps, owner, operations, rules.max_tasks)
+            # There has to be room for the answer until it is encoded.
+            async with AsyncExitStack() as room, database.stepwise(owner.id, keep=keep) as steps:
+                tasks = await _run(steps, owner, operations, rules.max_tasks, briefly=briefly)
+                if not briefly:
+                    tasks |= await described(steps, owner, operations, tasks, room)
                 gone = [each.id for each in operations if isinstance(each, DeleteOperation)]
                 if gone and not rules.keeps_trash:
                     await steps.fetch(bulk.FORGET, owner=owner.id, ids=bulk.array(gone))
@@ -113,26 +105,31 @@ async def _attempt(
     raise Unavailable
 
 
-async def _run(steps: Steps, owner: Owner, operations: Sequence[AnyOperation], max_tasks: int) -> dict[int, Task]:
+async def _run(
+    steps: Steps, owner: Owner, operations: Sequence[AnyOperation], max_tasks: int, *, briefly: bool
+) -> dict[int, Task | TaskVersion]:
     """Return the tasks by the places of their operations."""
+    kind, change, create, show = Task, bulk.CHANGE, bulk.CREATE, bulk.SHOW
+    if briefly:
+        kind, change, create, show = TaskVersion, bulk.CHANGE_BRIEFLY, bulk.CREATE_BRIEFLY, bulk.SHOW_BRIEFLY
     busy = [index for index, operation in enumerate(operations) if not _is_idle(operation)]
     added = [index for index, operation in enumerate(operations) if isinstance(operation, CreateOperation)]
     last = await _raised(steps, owner, len(busy), added, max_tasks)
     numbers = dict(enumerate(busy, last - len(busy) + 1))
 
-    async def send(statement: Statement, rows: list[Any]) -> list[Task]:
+    async def send(statement: Statement, rows: list[Any]) -> list[Task | TaskVersion]:
         if not rows:
             return []
-        found = await steps.fetch(statement, owner=owner.id, by=owner.by, rows=encode(rows).decode())
-        return [Task(*row) for row in found]
+        values = {"by": owner.by, "rows": encode(rows).decode(), "inline": INLINE_BYTES}
+        return [kind(*row) for row in await steps.fetch(statement, owner=owner.id, **values)]
 
     numbered = [(number, operations[index]) for number, index in numbers.items()]
-    changed = await send(bulk.CHANGE, [bulk.row(*each) for each in numbered if _may_be_there(each[1])])
+    changed = await send(change, [bulk.row(*each) for each in numbered if _may_be_there(each[1])])
     places = {each.id: index for index, each in enumerate(operations) if _may_be_there(each)}
     tasks = {places[task.id]: task for task in changed}  # their versions are higher still where the revision was lost
-    tasks |= await _unchanged(steps, owner, operations, tasks)
+    tasks |= await _unchanged(steps, owner, operations, tasks, show, kind)
     new = [(number, each.data) for number, each in numbered if isinstance(each, CreateOperation)]
-    created = await send(bulk.CREATE, [bulk.NewRow(number, data.title, data.description) for number, data in new])
+    created = await send(create, [bulk.NewRow(number, data.title, data.description) for number, data in new])
     return tasks | {numbers[task.version]: task for task in created}
 
 
@@ -157,8 +154,13 @@ async def _raised(steps: Steps, owner: Owner, count: int, added: Sequence[int], 
 
 
 async def _unchanged(
-    steps: Steps, owner: Owner, operations: Sequence[AnyOperation], changed: Container[int]
-) -> dict[int, Task]:
+    steps: Steps,
+    owner: Owner,
+    operations: Sequence[AnyOperation],
+    changed: Container[int],
+    show: Statement,
+    kind: type[Task | TaskVersion],
+) -> dict[int, Task | TaskVersion]:
     """Return the tasks that were to stay as they are. Raises InOperation for the first that was to be changed."""
     left = {
         index: operation
@@ -168,16 +170,18 @@ async def _unchanged(
     if not left:
         return {}
     ids = bulk.array(operation.id for operation in left.values() if _may_be_there(operation))
-    shown = {row["id"]: Task(*row) for row in await steps.fetch(bulk.SHOW, owner=owner.id, ids=ids)}
-    return {index: _as_meant(index, operation, shown.get(operation.id)) for index, operation in left.items()}
-
-
-def _as_meant(index: int, operation: ChangeOperation, task: Task | None) -> Task:
-    if task is not None and operation.version not in (UNSET, task.version):
-        raise InOperation(index, PreconditionFailed(task, etag(task.version)))
-    if task is None or not _is_idle(operation):
-        raise InOperation(index, TaskNotFound())
-    return task
+    rows = await steps.fetch(show, owner=owner.id, ids=ids, inline=INLINE_BYTES)
+    shown = {row["id"]: kind(*row) for row in rows}
+    for index, operation in left.items():
+        task = shown.get(operation.id)
+        if task is not None and operation.version not in (UNSET, task.version):
+            current = Task(*(await steps.fetch(GET, owner=owner.id, task_id=task.id))[0])
+            raise InOperation(index, PreconditionFailed(current, etag(current.version)))
+        if isinstance(operation, UpdateOperation | ReplaceOperation) and is_too_long(operation.data.description):
+            raise too_long_in(index)
+        if task is None or not _is_idle(operation):
+            raise InOperation(index, TaskNotFound())
+    return {index: shown[operation.id] for index, operation in left.items()}
 
 
 def _is_idle(operation: AnyOperation) -> bool:
@@ -189,11 +193,11 @@ def _may_be_there(operation: AnyOperation) -> TypeGuard[ChangeOperation]:
     return not isinstance(operation, CreateOperation) and operation.id <= MAX_ID
 
 
-def _kept(operation: AnyOperation, task: Task) -> Kept:
+def _kept(operation: AnyOperation, task: Task | TaskVersion) -> Kept:
     name = str(operation.__struct_config__.tag)
     return Kept(name, STATUSES[name], task.id, task.version)
 
 
-def _result(operation: AnyOperation, task: Task) -> Result:
+def _result(operation: AnyOperation, task: Task | TaskVersion) -> Result:
     name = str(operation.__struct_config__.tag)
     return Result(name, STATUSES[name], None if isinstance(operation, DeleteOperation) else task)

@@ -7,12 +7,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from piccolo.querystring import QueryString
 
-from app.statements import Param, Statement
+from app.statements import Param, Statement, columns_of
+from app.tasks.bounded import DESCRIPTION
 from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
-from app.tasks.queries import BY, COLUMNS, FOR_THEM, MAX_TASKS, OWNER, RAISED_AT, THEIR_OWN
+from app.tasks.queries import BY, FOR_THEM, MAX_TASKS, OWNER, RAISED_AT, THEIR_OWN
+from app.tasks.structs import Task, is_too_long
 
 # Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
 COUNT, ADDED, ROWS, IDS = Param("count"), Param("added"), Param("rows"), Param("ids")
+SHORT_COLUMNS = columns_of(Task, description=DESCRIPTION)
+ID_AND_VERSION = QueryString('"tasks"."id", "tasks"."version"')
 AMONG = QueryString('"tasks"."id" = ANY({}::text::bigint[])', IDS)
 
 RAISE = Statement(
@@ -60,9 +64,12 @@ BEGIN = Statement(
 STORED = Statement(
     QueryString('SELECT "stored" FROM "revisions" WHERE {} AND "user_id" = {}', FOR_THEM.querystring, OWNER)
 )
-CHANGE = Statement(
-    QueryString(
-        """
+
+
+def _change(returned: QueryString) -> Statement:
+    return Statement(
+        QueryString(
+            """
         UPDATE "tasks" SET
             "title" = coalesce("to_title", "title"),
             "description" = CASE WHEN "describes" THEN "to_description" ELSE "description" END,
@@ -72,35 +79,50 @@ CHANGE = Statement(
             "changed_by" = {}
         FROM json_to_recordset({}::text::json) AS "change" (
             "number" bigint, "task_id" bigint, "from_version" bigint, "to_title" text, "describes" boolean,
-            "to_description" text, "flips" boolean, "to_completed" boolean, "deletes" boolean
+            "to_description" text, "flips" boolean, "to_completed" boolean, "deletes" boolean, "described_as" text
         )
-        WHERE {} AND "tasks"."id" = "task_id" AND coalesce("tasks"."version" = "from_version", true) RETURNING {}
+        WHERE {} AND "tasks"."id" = "task_id" AND coalesce("tasks"."version" = "from_version", true)
+            AND coalesce("tasks"."description" = "described_as", "described_as" IS NULL) RETURNING {}
         """,
-        BY,
-        ROWS,
-        THEIR_OWN.querystring,
-        COLUMNS,
+            BY,
+            ROWS,
+            THEIR_OWN.querystring,
+            returned,
+        )
     )
-)
-CREATE = Statement(
-    QueryString(
-        """
+
+
+def _create(returned: QueryString) -> Statement:
+    return Statement(
+        QueryString(
+            """
         WITH "raised" AS MATERIALIZED (SELECT clock_timestamp() AS "at")
         INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
         SELECT {}, "new"."title", "new"."description", "number", {}, {}, {}
         FROM json_to_recordset({}::text::json) AS "new" ("number" bigint, "title" text, "description" text)
         WHERE {} ORDER BY "number" RETURNING {}
         """,
-        OWNER,
-        BY,
-        RAISED_AT,
-        RAISED_AT,
-        ROWS,
-        FOR_THEM.querystring,
-        COLUMNS,
+            OWNER,
+            BY,
+            RAISED_AT,
+            RAISED_AT,
+            ROWS,
+            FOR_THEM.querystring,
+            returned,
+        )
     )
-)
-SHOW = Statement(QueryString('SELECT {} FROM "tasks" WHERE {} AND {}', COLUMNS, THEIR_OWN.querystring, AMONG))
+
+
+def _show(shown: QueryString) -> Statement:
+    return Statement(QueryString('SELECT {} FROM "tasks" WHERE {} AND {}', shown, THEIR_OWN.querystring, AMONG))
+
+
+# Each returns what an answer has of a task: all but a long description; or with `_BRIEFLY`, its id and version.
+CHANGE, CHANGE_BRIEFLY = _change(SHORT_COLUMNS), _change(ID_AND_VERSION)
+CREATE, CREATE_BRIEFLY = _create(SHORT_COLUMNS), _create(ID_AND_VERSION)
+SHOW, SHOW_BRIEFLY = _show(SHORT_COLUMNS), _show(ID_AND_VERSION)
+LENGTH = _show(QueryString('coalesce(sum(octet_length("description")), 0) AS "length"'))
+DESCRIBE = _show(QueryString('"id", "description"'))
 # Of what has been moved to the trash just now.
 FORGET = Statement(
     QueryString(
@@ -124,6 +146,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     flips: bool = False
     to_completed: bool | UnsetType = UNSET
     deletes: bool = False
+    described_as: str | UnsetType = UNSET  # if it is to be changed
 
 
 class NewRow(msgspec.Struct):
@@ -141,14 +164,22 @@ def row(number: int, operation: Any) -> Row:
         case UpdateOperation(data=patch):
             it.to_title, it.to_description, it.to_completed = patch.title, patch.description, patch.completed
             it.describes = patch.description is not UNSET
+            _leave_if_too_long(it)
         case ReplaceOperation(data=content):
             it.to_title, it.to_description, it.describes = content.title, content.description, True
+            _leave_if_too_long(it)
         case CompleteOperation(data=completion):
             it.to_completed = completion.completed if completion else UNSET
             it.flips = it.to_completed is UNSET
         case _:
             it.deletes = True
     return it
+
+
+def _leave_if_too_long(it: Row) -> None:
+    """Change no description to one that is too long to be new: it has to be there already."""
+    if isinstance(it.to_description, str) and is_too_long(it.to_description):
+        it.described_as, it.to_description, it.describes = it.to_description, None, False
 
 
 def array(ids: Iterable[int]) -> str:

@@ -16,15 +16,26 @@ from app import upkeep
 from app.auth.middleware import CurrentUser, charge, current_user
 from app.bodies import check_body, check_body_headers, check_optional_body, check_patch_headers
 from app.failures import Invalid
-from app.handlers import Reply, delete, get, patch, post, put
+from app.handlers import UNREAD, IsHead, Reply, delete, get, is_head, patch, post, put
 from app.openapi import NOT_MODIFIED, failures
 from app.query import InvalidCursor
-from app.tasks import batch, costs, listing, parameters, queries
+from app.tasks import batch, costs, pages, parameters, queries
 from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
 from app.tasks.failures import KeyReused, LimitReached, TaskNotFound
+from app.tasks.kept_descriptions import patch_beside
 from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
-from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, DryRun, check_versions, dry_run
-from app.tasks.structs import MAX_ID, TaskCompletion, TaskContent, TaskData, TaskListData, TaskPatch
+from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, BatchWish, check_versions, wish
+from app.tasks.states import version_of
+from app.tasks.structs import (
+    MAX_ID,
+    TaskCompletion,
+    TaskContent,
+    TaskData,
+    TaskListData,
+    TaskPatch,
+    is_too_long,
+    too_long,
+)
 
 PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 REMOVAL = (401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
@@ -34,6 +45,7 @@ DEPENDENCIES = {
     "user": Provide(current_user, sync_to_thread=False),
     "condition": Provide(if_match, sync_to_thread=False),
     "key": Provide(idempotency_key, sync_to_thread=False),
+    "is_head": Provide(is_head, sync_to_thread=False),
 }
 
 
@@ -54,7 +66,7 @@ class TaskController(Controller):
     guards: ClassVar = [check_task_id]
     dependencies: ClassVar = DEPENDENCIES | {
         "known": Provide(if_none_match, sync_to_thread=False),
-        "dry_run": Provide(dry_run, sync_to_thread=False),
+        "wish": Provide(wish, sync_to_thread=False),
     }
     security: ClassVar = [{"bearer": []}]
 
@@ -65,19 +77,23 @@ class TaskController(Controller):
         summary="List my tasks",
         responses=NOT_MODIFIED | failures(401, 413, 415, InvalidCursor, 429, 503),
     )
-    async def list(self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch) -> Reply[TaskListData]:
+    async def list(
+        self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch, is_head: IsHead
+    ) -> Reply[TaskListData]:
         """All of them, newest first; of two created at the same moment, the one with the higher id first.
 
         With a parameter, those that it asks for; with `limit`, page by page.
         """
         said = request.scope["query_string"]
         query = parameters.read(said) if said else None
+        secret = request.app.state["settings"].secret
+        if is_head:
+            return listed(UNREAD, await pages.state_of(user, query, secret), known)
         paid = partial(charge, request)
         if query is None:
-            found = await listing.all_tasks(user, states(known), paid)
+            found = await pages.all_tasks(user, states(known), paid)
             return listed(found.content, found.state, known)
-        secret = request.app.state["settings"].secret
-        found = await listing.some_tasks(user, query, states(known), secret, paid)
+        found = await pages.some_tasks(user, query, states(known), secret, paid)
         link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
         return listed(found.content, found.state, known, *link)
 
@@ -92,6 +108,8 @@ class TaskController(Controller):
         self, user: CurrentUser, state: State, key: IdempotencyKey, data: JSONBody[TaskContent]
     ) -> Reply[TaskData]:
         """The answer's `Location` is where the task can be read from then on."""
+        if is_too_long(data.description):
+            raise too_long()
         task = await queries.create_task(user, data, key, state["settings"].max_tasks)
         location = (b"location", b"/api/tasks/%d" % task.id)
         return tagged(TaskData(task), task.version, b"", location, *replayed(key))
@@ -111,7 +129,7 @@ class TaskController(Controller):
         request: Request[Any, Any, Any],
         user: CurrentUser,
         state: State,
-        dry_run: DryRun,
+        wish: BatchWish,
         key: IdempotencyKey,
         data: JSONBody[Batch],
     ) -> Reply[BatchData]:
@@ -120,10 +138,11 @@ class TaskController(Controller):
         if state.settings.require_if_match:
             check_versions(data.operations)
         rules = batch.Rules(state.settings.trash_days > 0, state.settings.max_tasks)
-        results = await batch.run(user, data.operations, key, keep=not dry_run, rules=rules)
+        keep, briefly = not wish.is_dry, wish.briefly
+        results = await batch.run(user, data.operations, key, keep=keep, rules=rules, briefly=briefly)
         if not rules.keeps_trash:
             upkeep.wake()
-        return Reply(BatchData(results, dry_run), [*replayed(key)])
+        return Reply(BatchData(results, wish.is_dry), [*wish.headers, *replayed(key)])
 
     @get(
         "/{task_id:str}",
@@ -132,8 +151,12 @@ class TaskController(Controller):
         summary="Read a task",
         responses=NOT_MODIFIED | failures(401, 404, 413, 415, 422, 429, 503),
     )
-    async def read(self, user: CurrentUser, task_id: FromPath[int], known: IfNoneMatch) -> Reply[TaskData]:
+    async def read(
+        self, user: CurrentUser, task_id: FromPath[int], known: IfNoneMatch, is_head: IsHead
+    ) -> Reply[TaskData]:
         """Somebody else's task is not found, as one that never was."""
+        if is_head:
+            return tagged(UNREAD, await version_of(user, task_id), known)
         task = await queries.get_task(user, task_id)
         return tagged(TaskData(task), task.version, known)
 
@@ -153,7 +176,8 @@ class TaskController(Controller):
         data: JSONBody[TaskContent],
     ) -> Reply[TaskData]:
         """An absent description becomes null. Whether the task is completed stays as it is."""
-        task = await queries.replace_task(user, task_id, data, condition, key)
+        change = patch_beside if is_too_long(data.description) else queries.replace_task
+        task = await change(user, task_id, data, condition, key)
         return tagged(TaskData(task), task.version, b"", *replayed(key))
 
     @patch(
@@ -172,7 +196,8 @@ class TaskController(Controller):
         data: JSONBody[TaskPatch],
     ) -> Reply[TaskData]:
         """A JSON Merge Patch (RFC 7396): what is absent stays as it is, and null clears the description."""
-        task = await queries.patch_task(user, task_id, data, condition, key)
+        change = patch_beside if is_too_long(data.description) else queries.patch_task
+        task = await change(user, task_id, data, condition, key)
         return tagged(TaskData(task), task.version, b"", *replayed(key))
 
     @delete(

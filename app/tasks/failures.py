@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from app.envelopes import Error
-from app.failures import Failure, NotFound, Unavailable
+from app.failures import Failure, Invalid, NotFound, Unavailable
 
 
 class TaskNotFound(NotFound):
@@ -47,6 +47,15 @@ class PreconditionFailed(Failure):
     def error(self) -> Error:
         """Show the task, so that nobody has to ask for it."""
         return Error(self.code, self.message, current=self.current)
+
+
+class AnswerTooLarge(Invalid):
+    """A batch whose answer would take too much memory."""
+
+    def __init__(self, limit: int) -> None:
+        """Take the limit in bytes, and say what can be done."""
+        mib = limit // 1024 // 1024
+        super().__init__("return", f"The tasks have more than {mib} MiB of text. Ask for return=minimal, or for fewer.")
 
 
 class KeyReused(Failure):

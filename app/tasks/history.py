@@ -19,12 +19,13 @@ from app.auth.tokens import User as Owner
 from app.bodies import check_body, check_body_headers
 from app.database import database
 from app.failures import Invalid
-from app.handlers import Reply, get, post
+from app.handlers import UNREAD, IsHead, Reply, get, post
 from app.openapi import failures
 from app.query import pairs
 from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
+from app.tasks.bounded import DESCRIPTION, TOO_LONG, inline, long_reads, within_bytes
 from app.tasks.changes import HistoryData, Page, Version, changes
 from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
@@ -41,7 +42,7 @@ from app.tasks.queries import (
     get_task,
     update,
 )
-from app.tasks.states import kept
+from app.tasks.states import kept, version_of
 from app.tasks.structs import Task, TaskData
 from app.tasks.versions import ANYWAY, Condition
 
@@ -58,38 +59,55 @@ KEPT = '"version", "changed_at", "changed_by", "title", "description", "complete
 
 # First the texts as the page's latest state has them; then one row for each state, with the texts that the change after
 # it replaced. No row where there is no such task.
-HISTORY = Statement(
-    QueryString(
-        f"""
-        WITH "now" AS (SELECT * FROM "tasks" WHERE {{}})
-        SELECT NULL::bigint AS "version", NULL AS "at", NULL AS "changed_by",
-            CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "title" END AS "title",
-            CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "description" END AS "description",
-            NULL::boolean AS "completed", NULL::boolean AS "is_deleted", true AS "keeps_description", 0 AS "ordinal"
-        FROM "now" LEFT JOIN LATERAL ({{}}) AS "titled" ON true LEFT JOIN LATERAL ({{}}) AS "told" ON true
+STATES = QueryString(
+    f"""
+    SELECT NULL::bigint AS "version", NULL AS "at", NULL AS "changed_by",
+        CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "title" END AS "title",
+        CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "description" END AS "description",
+        NULL::boolean AS "completed", NULL::boolean AS "is_deleted", true AS "keeps_description", 0 AS "ordinal"
+    FROM "now" LEFT JOIN LATERAL ({{}}) AS "titled" ON true LEFT JOIN LATERAL ({{}}) AS "told" ON true
+    UNION ALL
+    SELECT "version", {STAMP.format('"changed_at"')}, "changed_by", "title", "description", "completed",
+        "deleted_at" IS NOT NULL, "keeps_description", "ordinal"
+    FROM (SELECT 1 FROM "now") AS "it" CROSS JOIN LATERAL (
+        SELECT "version", "updated_at" AS "changed_at", "changed_by", NULL AS "title", NULL AS "description",
+            "completed", "deleted_at", false AS "keeps_description", 0 AS "ordinal"
+        FROM "now" WHERE "version" < {{}}
         UNION ALL
-        SELECT "version", {STAMP.format('"changed_at"')}, "changed_by", "title", "description", "completed",
-            "deleted_at" IS NOT NULL, "keeps_description", "ordinal"
-        FROM (SELECT 1 FROM "now") AS "it" CROSS JOIN LATERAL (
-            SELECT "version", "updated_at" AS "changed_at", "changed_by", NULL AS "title", NULL AS "description",
-                "completed", "deleted_at", false AS "keeps_description", 0 AS "ordinal"
-            FROM "now" WHERE "version" < {{}}
-            UNION ALL
-            (SELECT {KEPT}, "ordinal" FROM "task_versions" WHERE {{}} AND "version" < {{}}
-             ORDER BY "version" DESC LIMIT {{}})
-        ) AS "states"
-        ORDER BY "version" DESC NULLS FIRST LIMIT {{}} + 1
-        """,
-        THAT_ONE.querystring,
-        kept("title", LATER),
-        kept("description", LATER),
-        BEFORE,
-        ITS_PAST.querystring,
-        BEFORE,
-        LIMIT,
-        LIMIT,
-    )
+        (SELECT {KEPT}, "ordinal" FROM "task_versions" WHERE {{}} AND "version" < {{}}
+         ORDER BY "version" DESC LIMIT {{}})
+    ) AS "states"
+    ORDER BY "version" DESC NULLS FIRST LIMIT {{}} + 1
+    """,
+    kept("title", LATER),
+    kept("description", LATER),
+    BEFORE,
+    ITS_PAST.querystring,
+    BEFORE,
+    LIMIT,
+    LIMIT,
 )
+
+
+def _history(description: QueryString, states: QueryString, more: str) -> Statement:
+    return Statement(
+        QueryString(
+            f"""
+            WITH "now" AS (SELECT * FROM "tasks" WHERE {{}})
+            SELECT "version", "at", "changed_by", "title", {{}} AS "description", "completed", "is_deleted",
+                "keeps_description", "ordinal", {more} AS "more" FROM {{}} AS "states"
+            """,
+            THAT_ONE.querystring,
+            description,
+            states,
+        )
+    )
+
+
+HISTORY = _history(DESCRIPTION, QueryString("({})", STATES), "false")
+# A change is told by two states, and the first row.
+LONG_HISTORY = _history(QueryString('"description"'), within_bytes(STATES, least=3), '"more"')
+COUNT_OF_FIELDS = 9  # of what `changes` takes
 STATE = QueryString(
     """
     SELECT CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "title" END AS "title",
@@ -164,9 +182,14 @@ class HistoryController(Controller):
         summary="List the changes of a task",
         responses=failures(401, 404, 413, 415, 422, 429, 503),
     )
-    async def history(self, user: CurrentUser, task_id: FromPath[int], wanted: InWindow) -> HistoryData:
+    async def history(
+        self, user: CurrentUser, task_id: FromPath[int], wanted: InWindow, is_head: IsHead
+    ) -> Reply[HistoryData]:
         """The last one first. A task that is in the trash is not found."""
-        return await history_of(user, task_id, wanted)
+        if is_head:
+            await version_of(user, task_id)
+            return Reply(UNREAD, [])
+        return Reply(await history_of(user, task_id, wanted), [])
 
     @post(
         "/{task_id:str}/revert",
@@ -192,13 +215,17 @@ class HistoryController(Controller):
 async def history_of(owner: Owner, task_id: int, wanted: Window) -> HistoryData:
     """Return changes of a task, the last one first. Raises TaskNotFound."""
     # One state more than changes: the last change on the page led on from it.
-    values = {"before": wanted.before, "limit": wanted.limit + 1}
+    values = {"before": wanted.before, "limit": wanted.limit + 1, "inline": inline(wanted.limit + 2)}
     rows = await database.fetch(HISTORY, owner=owner.id, task_id=task_id, **values)
+    if TOO_LONG in [row["description"] for row in rows]:
+        async with long_reads:
+            rows = await database.fetch(LONG_HISTORY, owner=owner.id, task_id=task_id, **values)
     if not rows:
         raise TaskNotFound
-    told = changes(rows)
-    shown = told[: wanted.limit]
-    return HistoryData(shown, Page(shown[-1].version if len(told) > wanted.limit else None))
+    # Of the last one it is not known what it led on from, where the page ends for its length or for its limit.
+    told = changes(row[:COUNT_OF_FIELDS] for row in rows)
+    shown = told[:-1] if rows[-1]["more"] or len(told) > wanted.limit else told
+    return HistoryData(shown, Page(shown[-1].version if len(shown) < len(told) else None))
 
 
 async def revert_task(

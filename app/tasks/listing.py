@@ -8,25 +8,25 @@ A page begins behind the last task of the one before, whatever became of that: s
 page and on one only, and the thousandth page costs what the first one does.
 """
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
-import msgspec
 from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
 
 from app.auth.tokens import User as Owner
 from app.database import database
-from app.envelopes import encode
-from app.statements import Param, Statement
-from app.tasks import costs, cursors, words
+from app.statements import Param, Statement, columns_of
+from app.tasks import costs, words
+from app.tasks.bounded import DESCRIPTION, SIZE, SIZE_OF_TITLE, inline, within_bytes
 from app.tasks.costs import Charge
 from app.tasks.cursors import Place
 from app.tasks.indexing import indexer
 from app.tasks.parameters import Query
 from app.tasks.queries import COLUMNS, FOR_THEM, OWNER, THEIR_OWN
-from app.tasks.remembered import State, lists
+from app.tasks.remembered import State
 from app.tasks.search_queries import (
     AMONG_ALL,
     IS_INDEXED,
@@ -38,7 +38,7 @@ from app.tasks.search_queries import (
     many,
     total_found,
 )
-from app.tasks.structs import Page, Task, TaskListData
+from app.tasks.structs import Task
 
 NOTHING, TRUE = QueryString(""), QueryString("true")
 KNOWN, LIMIT = Param("known"), Param("limit")
@@ -46,6 +46,9 @@ AT, AT_ID = Param("at"), Param("at_id")
 COMPLETED, UPDATED_AFTER = Param("completed"), Param("updated_after")
 CREATED_AFTER, CREATED_BEFORE = Param("created_after"), Param("created_before")
 
+SHORT_COLUMNS = columns_of(Task, description=DESCRIPTION)
+BARE_COLUMNS = columns_of(Task, description=QueryString("NULL::text"))
+FOLLOWED = [QueryString('false AS "more"')]
 # An array travels as text, as in `queries`.
 UNKNOWN = WhereRaw("""((SELECT "epoch" || '-' || "revision" FROM "mine") = ANY({}::text::text[])) IS NOT TRUE""", KNOWN)
 FILTERS = (
@@ -66,18 +69,10 @@ KEYS = {
 PLACES = {"title": QueryString('"titles"."key"'), "relevance": QueryString('"found"."rank"::text')}
 
 
-class Listed(NamedTuple):
-    """What a list has to tell: its state, if it is in any, and the list itself, if that is not known already."""
-
-    state: State | None
-    content: Any = None
-    next: str | None = None
-
-
 def _list(
-    rows: QueryString, kinds: tuple[str, ...] = (), total: QueryString | None = None, searched: QueryString = NOTHING
+    rows: QueryString, kinds: tuple[str, ...] = (), more: Sequence[QueryString] = (), searched: QueryString = NOTHING
 ) -> Statement:
-    """Return a statement whose first row is about the list: in the columns of tasks, and one for the total.
+    """Return a statement whose first row is about the list: in the columns of tasks, and `more`.
 
     Its `completed` is whether the indexes of these kinds are right, its `description` how many tasks the words found.
     """
@@ -92,7 +87,7 @@ def _list(
         about["description"] = QueryString('(SELECT count(*) FROM "found")::text')
     names = Task.__struct_fields__
     head = [QueryString(f'{{}} AS "{name}"', about.get(name, QueryString("NULL::text"))) for name in names]
-    head += [QueryString('({})::text AS "at"', total)] if total else []
+    head += more
     return Statement(
         QueryString(
             f"""
@@ -115,105 +110,89 @@ def _list(
 
 ALL = _list(
     QueryString(
-        'SELECT {} FROM "tasks" WHERE {} ORDER BY "tasks"."created_at" DESC, "id" DESC',
-        COLUMNS,
+        'SELECT {} FROM "tasks" WHERE {} ORDER BY "tasks"."created_at" DESC, "id" DESC LIMIT {}',
+        SHORT_COLUMNS,
         (THEIR_OWN & UNKNOWN).querystring,
+        LIMIT,
+    )
+)
+STATE = Statement(
+    QueryString(
+        'SELECT "epoch" AS "id", "revision" AS "version" FROM "revisions" WHERE {} AND "user_id" = {}',
+        FOR_THEM.querystring,
+        OWNER,
     )
 )
 
 
 @cache
-def _page(sort: str, *, searches: bool, follows: bool, counts: bool) -> Statement:
-    """Return one of the few dozen statements by which pages are asked for."""
+def _page(
+    sort: str, *, searches: bool, follows: bool, counts: bool, describes: bool = True, adds_up: bool = False
+) -> Statement:
+    """Return one of the few dozen statements by which pages are asked for.
+
+    With `adds_up` it ends early where descriptions are long; without, those are left out.
+    """
     by = sort.lstrip("-")
     sign, direction = ("<", "DESC") if sort.startswith("-") or sort == "relevance" else (">", "ASC")
     key, number, of_place = KEYS[by]
     behind = QueryString(f"({key}, {number}) {sign} ({of_place}, {{}}::bigint)", AT, AT_ID) if follows else TRUE
     theirs = (THEIR_OWN & UNKNOWN & FILTERS).querystring
+    place = PLACES.get(by, QueryString("NULL"))
+    order = f"ORDER BY {key} {direction}, {number} {direction} LIMIT {{}}"
+    columns = (COLUMNS if adds_up else SHORT_COLUMNS) if describes else BARE_COLUMNS
 
     def ordered(among: QueryString, condition: QueryString) -> QueryString:
-        columns = (COLUMNS, PLACES.get(by, QueryString("NULL")))
-        order = f"ORDER BY {key} {direction}, {number} {direction}"
-        return QueryString(
-            f"SELECT {{}}, {{}} FROM {{}} WHERE {{}} {order} LIMIT {{}}", *columns, among, condition, LIMIT
+        if not adds_up:
+            return QueryString(
+                f"SELECT {{}}, {{}} FROM {{}} WHERE {{}} {order}", columns, place, among, condition, LIMIT
+            )
+        rows = QueryString(
+            f'SELECT "tasks".*, {{}} AS "at" FROM {{}} WHERE {{}} {order}', place, among, condition, LIMIT
         )
+        size = SIZE if describes else SIZE_OF_TITLE
+        return QueryString('SELECT {}, "at", "more" FROM {} AS "tasks"', columns, within_bytes(rows, size))
+
+    def about(total: QueryString) -> list[QueryString]:
+        return [QueryString('({})::text AS "at"', total if counts else QueryString("NULL")), *FOLLOWED[:adds_up]]
 
     kinds = kinds_of(sort, searches=searches)
     if searches:
         # Where much is found, it is less to go through the tasks in their order until the page is full.
         in_turn = ordered(few(by, theirs), behind), ordered(many(by, theirs, behind, direction), TRUE)
-        total = total_found(theirs) if counts else QueryString("NULL")
-        return _list(QueryString("({}) UNION ALL ({})", *in_turn), kinds, total, found(by, UNKNOWN.querystring))
+        rows = QueryString("({}) UNION ALL ({})", *in_turn)
+        return _list(rows, kinds, about(total_found(theirs)), found(by, UNKNOWN.querystring))
     all_theirs = QueryString(AMONG_ALL, theirs)
     by_title = by == "title" and in_order_of_titles(theirs, behind, direction)
-    total = QueryString("SELECT count(*) FROM {}", all_theirs) if counts else QueryString("NULL")
-    return _list(ordered(by_title, TRUE) if by_title else ordered(all_theirs, behind), kinds, total)
+    rows = ordered(by_title, TRUE) if by_title else ordered(all_theirs, behind)
+    return _list(rows, kinds, about(QueryString("SELECT count(*) FROM {}", all_theirs)))
 
 
-async def all_tasks(owner: Owner, known: list[State], charge: Charge = costs.free) -> Listed:
-    """Return all tasks of the owner, newest first; of two made at the same moment, the higher id first.
-
-    They come as JSON, from memory where they have not changed. Charges for what had to be read.
-    """
-    kept = lists.find(owner.id)
-    rows = await database.fetch(ALL, owner=owner.id, known=_array([*known, kept[0]] if kept else known))
-    state = _state(rows[0])
-    if state and kept and kept[0] == state:
-        return Listed(state, msgspec.Raw(kept[1]))
-    if state in known:
-        return Listed(state)
-    charge((len(rows) - 1) // costs.TASKS_RETURNED)
-    body = encode(TaskListData([Task(*row) for row in rows[1:]]))
-    if state:
-        lists.keep(owner.id, state, body)
-    return Listed(state, msgspec.Raw(body))
-
-
-async def some_tasks(
-    owner: Owner, query: Query, known: list[State], secret: str, charge: Charge = costs.free
-) -> Listed:
-    """Return those that are asked for, in the order that is asked for. Charges for what had to be looked at.
-
-    Raises InvalidCursor, and IndexNotReady where an index lacks more changes than there is time for.
-    """
-    about = f"{owner.id}\0{query.about()}"
-    place = cursors.unseal(secret, about, query.cursor) if query.cursor is not None else None
-    limit = query.limit or (place.limit if place else None)
-    if costs.looks_through(query):
-        charge(await costs.of_looking_through(owner))
-    rows, indexed = await _rows(owner, query, place, limit, known, charge)
-    state = _state(rows[0])
-    if state in known:
-        return Listed(state)
-    if state and indexed is not None and indexed < state.revision:
-        state = None  # changed since: another search in this state may find more
-    charge(int(rows[0]["description"] or 0) // costs.TASKS_FOUND)
-    tasks = [Task(*row[:-1]) for row in rows[1:]]
-    if limit is None:
-        charge(len(tasks) // costs.TASKS_RETURNED)
-    following = None
-    if limit and len(tasks) > limit:
-        last, at = tasks.pop() and tasks[-1], rows[limit]["at"]
-        at = getattr(last, query.sort.lstrip("-")) if at is None else at
-        following = cursors.seal(secret, about, Place(last.id, at, limit))
-    total = int(rows[0]["at"] or 0) if query.count else msgspec.UNSET
-    return Listed(state, TaskListData(_chosen(tasks, query.fields), Page(following, total)), following)
-
-
-async def _rows(
-    owner: Owner, query: Query, place: Place | None, limit: int | None, known: list[State], charge: Charge
+async def rows_of(
+    owner: Owner,
+    query: Query,
+    place: Place | None,
+    limit: int,
+    known: list[State],
+    charge: Charge,
+    *,
+    counts: bool,
+    adds_up: bool,
 ) -> tuple[list[asyncpg.Record], int | None]:
     """Return the list; and up to which revision it is sure to be right, where that had to be made sure of.
 
     Raises IndexNotReady where that takes too long.
     """
     searches = query.q is not None
-    statement = _page(query.sort, searches=searches, follows=place is not None, counts=query.count)
+    describes = query.fields is None or "description" in query.fields
+    how = {"searches": searches, "follows": place is not None, "counts": counts, "describes": describes}
+    statement = _page(query.sort, adds_up=adds_up, **how)
     values: dict[str, Any] = {
         "owner": owner.id,
-        "known": _array(known),
+        "known": array(known),
         "indexed": None,
-        "limit": limit and limit + 1,  # whether there is more
+        "limit": limit + 1,  # whether there is more
+        "inline": inline(limit),
         "scope": words.scope(owner.id),
         "wanted_words": None if query.q is None else words.query(owner.id, query.q),
         "completed": query.completed,
@@ -224,7 +203,7 @@ async def _rows(
         "at_id": place and place.id,
     }
     rows = await database.fetch(statement, **values)
-    if rows[0]["completed"] is not False or _state(rows[0]) in known:
+    if rows[0]["completed"] is not False or state_in(rows[0]) in known:
         return rows, None
     charge(await costs.of_looking_through(owner))
     revision = rows[0]["version"]
@@ -233,15 +212,11 @@ async def _rows(
     return await database.fetch(statement, **values | {"indexed": revision}), revision
 
 
-def _state(head: asyncpg.Record) -> State | None:
+def state_in(head: asyncpg.Record) -> State | None:
+    """Return the state that the first row of a list tells, if its owner has begun."""
     return None if head["id"] is None else State(head["id"], head["version"])
 
 
-def _array(known: list[State]) -> str:
+def array(known: list[State]) -> str:
+    """Return states as PostgreSQL writes an array."""
     return f"{{{','.join(f'{epoch}-{revision}' for epoch, revision in known)}}}"
-
-
-def _chosen(tasks: list[Task], fields: tuple[str, ...] | None) -> list[Any]:
-    if fields is None:
-        return tasks
-    return [{name: getattr(task, name) for name in fields} for task in tasks]

@@ -1,7 +1,8 @@
 """Batches on the wire: what is to be done, checked before any of it is, and what came of it."""
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 from litestar import Request
@@ -9,11 +10,12 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, Meta, UnsetType
 
 from app.bodies import JSONRequest, decode, refusal
+from app.edge.headers import RawHeaders, joined
 from app.envelopes import Data
 from app.failures import Failure, Invalid
 from app.query import pairs
 from app.tasks.failures import InOperation, PreconditionRequired
-from app.tasks.structs import Task, TaskCompletion, TaskContent, TaskPatch
+from app.tasks.structs import TaskCompletion, TaskContent, TaskPatch, is_too_long, too_long
 
 MAX_OPERATIONS = 100
 MAX_BATCH_BYTES = 256 * 1024
@@ -34,7 +36,9 @@ Version: TypeAlias = (
     | UnsetType
 )
 STATUSES = {"create": 201, "update": 200, "replace": 200, "complete": 200, "delete": 204}
-DryRun: TypeAlias = NamedDependency[bool]
+WISHES = {"dry_run": ("true", "false"), "return": ("minimal", "representation")}
+# RFC 7240, sections 2 and 4.2. What is no preference of ours is ignored.
+PREFERENCE = re.compile(rb'(?:^|,)[ \t]*return[ \t]*=[ \t]*"?(minimal|representation)"?[ \t]*(?=$|[,;])', re.IGNORECASE)
 
 
 class Operation(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
@@ -93,7 +97,26 @@ class Result(msgspec.Struct, frozen=True):
 
     op: Annotated[str, Meta(examples=["create"], extra_json_schema={"enum": [*STATUSES]})]
     status: Annotated[int, Meta(examples=[201], extra_json_schema={"enum": [200, 201, 204]})]
-    data: Annotated[Task | None, Meta(description="The task as it is now; null where it is gone.")]
+    data: Annotated[
+        Any,
+        Meta(
+            description="The task as it is now, or with `return=minimal` its id and version; null where it is gone.",
+            extra_json_schema={
+                "anyOf": [
+                    {"$ref": "#/components/schemas/Task"},
+                    {
+                        "type": "object",
+                        "properties": {
+                            name: {"$ref": f"#/components/schemas/Task/properties/{name}"} for name in ("id", "version")
+                        },
+                        "required": ["id", "version"],
+                        "additionalProperties": False,
+                    },
+                    {"type": "null"},
+                ]
+            },
+        ),
+    ]
 
 
 class BatchData(Data[list[Result]], frozen=True, omit_defaults=True):
@@ -128,12 +151,20 @@ def read(body: bytes) -> Batch:
     known: set[int] = set()
     for index, raw in enumerate(unread):
         operation = _operation(index, raw)
-        if not isinstance(operation, CreateOperation):
+        if isinstance(operation, CreateOperation):
+            if is_too_long(operation.data.description):
+                raise too_long_in(index)
+        else:
             if operation.id in known:
                 raise _bad(index, "id", "Another operation is about this task already")
             known.add(operation.id)
         operations.append(operation)
     return Batch(operations)
+
+
+def too_long_in(index: int) -> Failure:
+    """Return the refusal of an operation whose description is longer than a new one may be."""
+    return _bad(index, "data.description", too_long().message)
 
 
 def check_versions(operations: Sequence[AnyOperation]) -> None:
@@ -143,14 +174,28 @@ def check_versions(operations: Sequence[AnyOperation]) -> None:
             raise InOperation(index, PreconditionRequired())
 
 
-def dry_run(request: Request[Any, Any, Any]) -> bool:
-    """Return whether all is to be tried only. Raises Invalid for any other parameter."""
-    wanted = False
-    for name, value in pairs(request.scope["query_string"], ["dry_run"]):
-        if value not in ("true", "false"):
-            raise Invalid(name, "dry_run must be true or false")
-        wanted = value == "true"
-    return wanted
+class Wish(NamedTuple):
+    """How a batch is to be done and answered."""
+
+    is_dry: bool = False  # tried only, and taken back
+    briefly: bool = False  # with ids and versions alone
+    headers: RawHeaders = []  # noqa: RUF012 # that say so, and that nobody changes
+
+
+BatchWish: TypeAlias = NamedDependency[Wish]
+
+
+def wish(request: Request[Any, Any, Any]) -> Wish:
+    """Return what the query says, and the header Prefer (RFC 7240). Raises Invalid for a parameter that says else."""
+    given = dict[str, str]()
+    for name, value in pairs(request.scope["query_string"], WISHES):
+        if value not in WISHES[name]:
+            raise Invalid(name, f"{name} must be {' or '.join(WISHES[name])}")
+        given[name] = value
+    preferred = PREFERENCE.search(joined(request.scope, b"prefer")) if "return" not in given else None
+    returned = preferred[1].decode().lower() if preferred else given.get("return")
+    applied = [(b"preference-applied", b"return=%b" % preferred[1].lower())] if preferred else []
+    return Wish(given.get("dry_run") == "true", returned == "minimal", applied)
 
 
 def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:

@@ -26,6 +26,7 @@ class Remembered:
         """Keep so many bytes at most."""
         self._limit = limit
         self._seen: dict[str, State] = {}
+        self._lengths: dict[str, int] = {}
         self._lists: OrderedDict[str, tuple[State, bytes]] = OrderedDict()
         self.size = 0  # bytes
 
@@ -35,6 +36,16 @@ class Remembered:
         if found:
             self._lists.move_to_end(owner)
         return found
+
+    def expected(self, owner: str) -> int | None:
+        """Return how many tasks the owner's list had when it was last read, if that is known."""
+        return self._lengths.get(owner)
+
+    def expect(self, owner: str, length: int) -> None:
+        """Note how many tasks the owner's list has, so that the next reading makes room for so many."""
+        if len(self._lengths) >= MAX_SEEN:
+            self._lengths.clear()
+        self._lengths[owner] = length
 
     def keep(self, owner: str, state: State, body: bytes) -> None:
         """Keep it in place of an older one, and of what was asked for longest ago.

@@ -13,9 +13,12 @@ from app.envelopes import encode
 from app.statements import STAMP, Param, Statement, as_owner
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
+from app.tasks.bounded import DESCRIPTION
+from app.tasks.failures import TaskNotFound
 from app.tasks.structs import Task
 
-OWNER, WANTED = Param("owner"), Param("states")
+OWNER, WANTED, TASK_ID = Param("owner"), Param("states"), Param("task_id")
+ANY_LENGTH = 2**31 - 1  # bytes
 FOR_THEM = as_owner(OWNER)
 THEIR_PAST = FOR_THEM & (TaskVersion.user_id == OWNER)
 
@@ -39,7 +42,11 @@ AS_THEY_WERE = Statement(
         f"""
         SELECT "tasks"."id", "tasks"."user_id",
             CASE WHEN "titled"."is_kept" THEN "titled"."text" ELSE "tasks"."title" END AS "title",
-            CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "tasks"."description" END AS "description",
+            (
+                SELECT {{}} FROM (
+                    SELECT CASE WHEN "told"."is_kept" THEN "told"."text" ELSE "tasks"."description" END AS "description"
+                ) AS "it"
+            ) AS "description",
             coalesce("then"."completed", "tasks"."completed") AS "completed",
             {STAMP.format('"tasks"."created_at"')} AS "created_at",
             {STAMP.format('coalesce("then"."changed_at", "tasks"."updated_at")')} AS "updated_at",
@@ -55,6 +62,7 @@ AS_THEY_WERE = Statement(
         LEFT JOIN LATERAL ({{}}) AS "titled" ON "then"."version" IS NOT NULL
         LEFT JOIN LATERAL ({{}}) AS "told" ON "then"."version" IS NOT NULL
         """,
+        DESCRIPTION,
         WANTED,
         (FOR_THEM & (TaskTable.user_id == OWNER)).querystring,
         THEIR_PAST.querystring,
@@ -64,12 +72,28 @@ AS_THEY_WERE = Statement(
 )
 
 
-async def as_they_were(owner: Owner, states: Sequence[tuple[int, int]]) -> list[Task | None]:
+VERSION = Statement(
+    TaskTable.select(TaskTable.version).where(
+        FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_null() & (TaskTable.id == TASK_ID)
+    )
+)
+
+
+async def version_of(owner: Owner, task_id: int) -> int:
+    """Return the version of a task, of which nothing else is read. Raises TaskNotFound."""
+    rows = await database.fetch(VERSION, owner=owner.id, task_id=task_id)
+    if not rows:
+        raise TaskNotFound
+    return rows[0][0]
+
+
+async def as_they_were(owner: Owner, states: Sequence[tuple[int, int]], inline: int = ANY_LENGTH) -> list[Task | None]:
     """Return the owner's tasks, those in the trash too, at the versions of (id, version), in one statement.
 
-    None stands for a task that is gone. Of a version that the history has lost, it is the task as it is now.
+    A description of more than `inline` bytes is TOO_LONG (`bounded`). None stands for a task that is gone. Of a version
+    that the history has lost, it is the task as it is now.
     """
     wanted = [{"id": task_id, "version": version, "place": place} for place, (task_id, version) in enumerate(states)]
-    rows = await database.fetch(AS_THEY_WERE, owner=owner.id, states=encode(wanted).decode())
+    rows = await database.fetch(AS_THEY_WERE, owner=owner.id, states=encode(wanted).decode(), inline=inline)
     found = {place: Task(*row) for *row, place in rows}
     return [found.get(place) for place in range(len(states))]

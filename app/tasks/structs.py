@@ -11,6 +11,7 @@ from app.failures import Invalid
 
 MAX_ID = 2**63 - 1  # that PostgreSQL could look for; those that it gives out stay below 2**53
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
+MAX_DESCRIPTION = 32_768  # characters of a new one; there are longer ones from before
 
 
 # `queries` selects the columns that these fields name, in this order.
@@ -29,14 +30,17 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     ]
 
 
+class TaskVersion(msgspec.Struct, frozen=True, gc=False):
+    """Which task it is, and in which version, where no more of it was asked for."""
+
+    id: Annotated[int, Meta(ge=1, le=2**53 - 1, examples=[42])]
+    version: Annotated[int, Meta(ge=0, le=2**53 - 1, examples=[7])]
+
+
 class TrashedTask(Task, frozen=True, gc=False):
     """A task in the trash."""
 
     deleted_at: Stamp
-
-
-class TrashData(Data[list[TrashedTask]], frozen=True):
-    """What is in the caller's trash, in its envelope: what was deleted last comes first."""
 
 
 class TaskData(Data[Task], frozen=True):
@@ -50,6 +54,12 @@ class Page(msgspec.Struct, frozen=True):
     total: Annotated[int, Meta(description="How many tasks all pages have, where `count` asks for it.", ge=0)] | (
         msgspec.UnsetType
     ) = msgspec.UNSET
+
+
+class TrashData(Data[list[TrashedTask]], frozen=True):
+    """What is in the caller's trash, in its envelope: what was deleted last comes first. With `limit`, a page of it."""
+
+    page: Page | msgspec.UnsetType = msgspec.UNSET
 
 
 # Of a list with `fields`, a task has those alone.
@@ -84,9 +94,9 @@ Title = Annotated[
 Description = Annotated[
     str | None,
     Meta(
-        description="Any text without U+0000.",
+        description="Any text without U+0000, of 32,768 characters at most. A longer one from before may be sent back.",
         examples=["Two litres, the blue one"],
-        extra_json_schema={"pattern": r"^[^\u0000]*$"},
+        extra_json_schema={"pattern": r"^[^\u0000]*$", "maxLength": MAX_DESCRIPTION},
     ),
 ]
 
@@ -94,7 +104,8 @@ Description = Annotated[
 class TaskContent(msgspec.Struct, frozen=True):
     """What a client may say about a task; an absent description is null. Fields that are not known are ignored.
 
-    The title's limits count after trimming, so they are checked here and not by its type.
+    The title's limits count after trimming, so they are checked here and not by its type. How long a description may be
+    hangs on the one that is there: `is_too_long`.
     """
 
     title: Title
@@ -125,6 +136,16 @@ class TaskCompletion(msgspec.Struct, frozen=True):
     """What `completed` is to be, for a client that may have to ask again. Absent, it is turned round."""
 
     completed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def is_too_long(description: str | msgspec.UnsetType | None) -> bool:
+    """Tell whether no task may have this description but the one that has it already."""
+    return isinstance(description, str) and len(description) > MAX_DESCRIPTION
+
+
+def too_long() -> Invalid:
+    """Return the refusal of such a description."""
+    return Invalid("description", f"Description must have {MAX_DESCRIPTION} characters at most")
 
 
 def _checked_title(title: str) -> str:

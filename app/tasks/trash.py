@@ -4,9 +4,11 @@ What is in it is none of the caller's tasks any more: no other endpoint finds it
 history; what is gone for good takes its history along.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from litestar import Controller
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from piccolo.querystring import QueryString
 
@@ -15,8 +17,9 @@ from app.auth.middleware import CurrentUser
 from app.auth.tokens import User as Owner
 from app.bodies import check_body
 from app.database import database
-from app.handlers import Reply, delete, get, post
+from app.handlers import UNREAD, IsHead, Reply, delete, get, post
 from app.openapi import failures
+from app.query import InvalidCursor
 from app.removal import MANY, MANY_BYTES
 from app.statements import Statement, columns_of
 from app.tables import Task as TaskTable
@@ -27,16 +30,15 @@ from app.tasks.keys import IdempotencyKey, Key, replayed
 from app.tasks.once import ChangeStatement, is_known, once
 from app.tasks.queries import FOR_THEM, OWNER, RAISED, REVISION, TASK_ID, UNLESS_CHANGED, attempt, failed, update
 from app.tasks.structs import Task, TaskData, TrashData, TrashedTask
+from app.tasks.trash_list import TrashQuery, place_of, trash_of, trash_query
 from app.tasks.versions import ANYWAY, Condition
+
+InTrash: TypeAlias = NamedDependency[TrashQuery]
 
 COLUMNS = columns_of(TrashedTask)
 IN_THEIR_TRASH = FOR_THEM & (TaskTable.user_id == OWNER) & TaskTable.deleted_at.is_not_null()
 THAT_ONE = IN_THEIR_TRASH & (TaskTable.id == TASK_ID)
 
-# Two may well be deleted in the same millisecond.
-LIST_TRASH = Statement(
-    TaskTable.select(COLUMNS).where(IN_THEIR_TRASH).order_by(TaskTable.deleted_at, TaskTable.version, ascending=False)
-)
 GET_TRASHED = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 RESTORE = update({TaskTable.deleted_at: QueryString("NULL")}, THAT_ONE & UNLESS_CHANGED)
 # It asks for the new revision, so that PostgreSQL raises it before it looks for the row, as every change does.
@@ -90,18 +92,24 @@ class TrashController(Controller):
     path = "/api"
     tags: ClassVar = ["Tasks"]
     guards: ClassVar = [check_task_id, check_body]
-    dependencies: ClassVar = DEPENDENCIES
+    dependencies: ClassVar = DEPENDENCIES | {"wanted": Provide(trash_query, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
 
     @get(
         "/trash",
         operation_id="listTrash",
         summary="List my deleted tasks",
-        responses=failures(401, 413, 415, 429, 503),
+        responses=failures(401, 413, 415, InvalidCursor, 429, 503),
     )
-    async def list(self, user: CurrentUser) -> TrashData:
-        """All of them, the last deleted first."""
-        return TrashData([TrashedTask(*row) for row in await database.fetch(LIST_TRASH, owner=user.id)])
+    async def list(self, state: State, user: CurrentUser, wanted: InTrash, is_head: IsHead) -> Reply[TrashData]:
+        """All of them, the last deleted first; with `limit`, page by page."""
+        secret = state["settings"].secret
+        if is_head:
+            place_of(user, wanted, secret)
+            return Reply(UNREAD, [])
+        content, following = await trash_of(user, wanted, secret)
+        link = b'</api/trash?%b>; rel="next"' % wanted.beyond(following).encode() if following else b""
+        return Reply(content, [(b"link", link)] if link else [])
 
     @post(
         "/tasks/{task_id:str}/restore",

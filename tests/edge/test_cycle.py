@@ -9,7 +9,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from app.edge.budget import answers
 from app.edge.protocol import Protocol
+from app.failures import Unavailable
 
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Callable[[], Awaitable[Any]], Send], Awaitable[None]]
@@ -68,6 +70,86 @@ async def ask(state: ServerState) -> AsyncIterator[Ask]:
     yield asked
     for server in servers:
         server.close()
+
+
+async def test_what_is_not_taken_counts_until_it_is_or_the_client_is_gone(state: ServerState) -> None:
+    async def app(_scope: Any, _receive: Any, send: Send) -> None:
+        await send(start((b"content-length", b"20000000")))
+        await send(body(b"x" * 20_000_000))
+
+    for takes in (True, False):
+        reader, writer, server = await connected(app, state)
+        async with asyncio.timeout(5):
+            while not answers.size:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert answers.size >= 20_000_000
+        if takes:
+            await reader.readexactly(20_000_000)
+        else:
+            writer.transport.abort()
+        async with asyncio.timeout(5):
+            while answers.size:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        writer.close()
+        server.close()
+
+
+async def test_the_client_that_takes_nothing_for_longest_is_cut(
+    state: ServerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.edge.budget.MAX_UNSENT_BYTES", 30_000_000)
+    first, second = [await connected(saying(start(), body(b"x" * 20_000_000)), state) for _ in range(2)]
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        async with asyncio.timeout(5):
+            await first[0].readexactly(20_000_000)
+    async with asyncio.timeout(5):
+        await second[0].readexactly(20_000_000)
+    for _, writer, server in (first, second):
+        writer.close()
+        server.close()
+
+
+async def test_nobody_makes_the_rest_for_a_client_that_is_gone(
+    state: ServerState, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = asyncio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Send) -> None:
+        await send(start())
+        try:
+            while True:
+                await send(body(b"x" * 100_000, more=True))
+        finally:
+            ended.set()
+
+    _, writer, server = await connected(app, state)
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    server.close()
+    assert not caplog.records
+
+
+async def test_where_the_rest_is_unavailable_the_connection_is_cut(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(_scope: Any, _receive: Any, send: Send) -> None:
+        await send(start())
+        await send(body(b"half", more=True))
+        raise Unavailable
+
+    answer = await ask(app)
+    assert answer.endswith(b"\r\n\r\n4\r\nhalf\r\n")
+    assert not caplog.records
+
+
+async def connected(app: App, state: ServerState) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Server]:
+    """Ask, and read nothing yet."""
+    config = uvicorn.Config(app, interface="asgi3", proxy_headers=False, ws="none", log_config=None)
+    config.load()
+    server = await asyncio.get_running_loop().create_server(lambda: Protocol(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+    writer.write(GET)
+    return reader, writer, server
 
 
 def failed(answer: bytes, status: int, code: str) -> bool:

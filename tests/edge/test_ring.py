@@ -24,7 +24,7 @@ PREFLIGHT_HEADERS = {
     **CORS_HEADERS,
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
     "access-control-allow-headers": (
-        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-ID"
     ),
     "access-control-max-age": "600",
 }
@@ -167,7 +167,9 @@ async def test_head_answers_as_get_does_without_the_body(ada: httpx.AsyncClient,
 
     assert head_answer.content == b""
     assert head_answer.status_code == get_answer.status_code == 200
-    assert head_answer.headers == get_answer.headers
+    # The length of a list is not known where it is not read (RFC 9110, section 9.3.2).
+    left_out = {"content-length"} if path == "/api/tasks" else set[str]()
+    assert {*head_answer.headers.items()} == {each for each in get_answer.headers.items() if each[0] not in left_out}
 
 
 async def test_a_crash_outside_of_every_handler_is_one_calm_line_with_all_the_headers() -> None:

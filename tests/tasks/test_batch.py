@@ -297,7 +297,7 @@ class TestRefused:
             operations.read(b'{"operations": [{"op": "create", "data": {"title": "' + title + end + b"}}]}")
 
     async def test_more_than_256_kb_are_413_and_nothing_else_than_json_is_415(self, ada: httpx.AsyncClient) -> None:
-        fits = json.dumps({"operations": [create(description="x" * (256 * 1024 - 100))]}).ljust(256 * 1024)
+        fits = json.dumps({"operations": [create(unknown="x" * (256 * 1024 - 100))]}).ljust(256 * 1024)
         large = await ada.post(BATCH, content=f"{fits} ")
 
         assert (await ada.post(BATCH, content=fits)).status_code == 200

@@ -80,6 +80,7 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
         if path != TRASH:
             await go(method, path, trashed + 99, **body_of(path, trashed + 99))
             await go(method, path, "abc", **body_of(path, "abc"))
+    await go("get", TRASH, params={"limit": "0"})
     for wrong in ("limit=0", "before=x", "page=1"):
         assert (await ada.get(f"/api/tasks/{alive}/history?{wrong}")).status_code == 422
     await go("delete", TRASH, headers={"idempotency-key": "no key"})

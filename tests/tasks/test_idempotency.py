@@ -194,7 +194,7 @@ async def test_another_body_under_the_same_key_is_refused_and_nothing_is_done(
             "title": "caf\u00e9 cafe\u0301 \U0001f95b \U0001f468\u200d\U0001f467 \u202eklim\ufeff",
             "description": "\uffff",
         },
-        {"title": "\U0001f95b" * 500, "description": "x\u00e9" * 100_000},
+        {"title": "\U0001f95b" * 500, "description": "x\u00e9" * 16_384},
     ],
     ids=["plain", "trimmed", "quotes", "control characters", "scripts", "long"],
 )

@@ -53,21 +53,49 @@ def same_key(it: Any, ids: list[int], _: str | None) -> None:
         it.send_again(who, "1")
 
 
+def describe_as_it_is(it: Any, ids: list[int], key: str | None) -> None:
+    """Bob sends a description that is too long to be new, and is there."""
+    path = f"/api/tasks/{ids[HERS]}"
+    [owner] = [who for who in ("ada", "bob") if it.ask(who, "GET", path).status_code == 200]
+    it.patch(owner, ids[HERS], {"description": "theirs"}, None, None)
+    it.each_sees_their_own_and_nothing_else()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("app.tasks.structs.MAX_DESCRIPTION", 0)
+        body = {"title": "x", "description": "theirs"}
+        answer = it.ask("bob", "PUT", path, body, it.under(key))
+    assert answer.status_code == (200 if owner == "bob" else 422)
+    if owner == "bob":
+        it.changed("bob", ids[HERS], answer.json()["data"], title="x")
+
+
+def look_at_long_trash(it: Any, ids: list[int], _: str | None) -> None:
+    for who, whose in (("ada", HERS), ("bob", HIS)):
+        it.patch(who, ids[whose], {"description": who}, None, None)
+        it.delete(who, ids[whose], None, None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("app.tasks.trash_list.inline", lambda _: -1)  # nothing is short enough
+        it.each_sees_their_own_and_nothing_else()
+
+
 # Where the walk comes to each statement that asks for an owner's rows, and sees that it has lost the owner.
 WAYS: dict[str, Way] = {
     "queries.GET": lambda it, ids, _: it.read("bob", ids[HERS]),
     "queries.REPLACE": lambda it, ids, key: it.replace("bob", ids[HERS], "x", None, None, key),
     "queries.PATCH": lambda it, ids, key: it.patch("bob", ids[HERS], {"title": "x"}, None, key),
+    "kept_descriptions.PATCH_BESIDE": describe_as_it_is,
+    "states.VERSION": lambda it, ids, _: it.look_at_one("bob", ids[HERS]),
     "queries.UNCHANGED": lambda it, ids, key: it.patch("bob", ids[HERS], {}, None, key),
     "queries.COMPLETE": lambda it, ids, key: it.complete("bob", ids[HERS], None, None, key),
     "queries.DELETE": lambda it, ids, key: it.delete("bob", ids[HERS], None, key),
     "queries.DELETE_FOR_GOOD": lambda it, ids, key: it.delete("bob", ids[HERS], None, key),
     "listing.ALL": lambda it, ids, _: None,
+    "listing.STATE": lambda it, ids, _: (it.look_at_the_head("ada"), it.look_at_the_head("bob")),
     "listing._page": lambda it, ids, _: it.list_some("bob", {"sort": "updated_at"}),
     "listing._page searches": lambda it, ids, _: it.list_some("bob", {"q": "milk"}),
     "listing._page follows": lambda it, ids, _: it.list_some("bob", {"sort": "created_at", "limit": 1}),
     "listing._page counts": lambda it, ids, _: it.list_some("bob", {"count": True}),
-    "trash.LIST_TRASH": ada_deletes,
+    "trash_list.LIST_TRASH": ada_deletes,
+    "trash_list.LIST_LONG_TRASH": look_at_long_trash,
     "trash.GET_TRASHED": behind(ada_deletes, lambda it, ids, key: it.restore("bob", ids[HERS], "wrong", key)),
     "trash.RESTORE": behind(ada_deletes, lambda it, ids, key: it.restore("bob", ids[HERS], None, key)),
     "trash.PURGE": behind(ada_deletes, lambda it, ids, key: it.purge("bob", ids[HERS], None, key)),
@@ -77,6 +105,8 @@ WAYS: dict[str, Way] = {
     "bulk.RAISE": batch({"op": "complete"}, HIS),
     "bulk.CHANGE": batch({"op": "complete"}),
     "bulk.SHOW": batch({"op": "update", "data": {}}),
+    "bulk.CHANGE_BRIEFLY": lambda it, ids, key: it.complete_briefly("bob", ids[HERS], key),
+    "bulk.SHOW_BRIEFLY": lambda it, ids, key: it.leave_briefly("bob", ids[HERS]),
     "once.RECALL": same_key,
 }
 CREATES: dict[str, Way] = {"queries.CREATE": lambda it, ids, key: it.create("bob", "new", None, key)}
@@ -89,9 +119,15 @@ RAISING = [name for name, each in CHANGES.items() if OF_THE_REVISION.search(each
 # Without an owner these do no harm, the second wall or not. They are asked of what is the caller's by then: of a task
 # that has just been found for them, or that their key names, whose states are all theirs; and of tasks that they have
 # just moved to the trash, in the transaction that did. `tests/tasks/test_batch_walls.py` asks the second by itself.
-HARMLESS = {"history.THAT_STATE", "bulk.FORGET", "bulk.STORED", "states.AS_THEY_WERE"}
+HARMLESS = {
+    *("history.THAT_STATE", "history.LONG_HISTORY", "states.AS_THEY_WERE"),
+    *("bulk.FORGET", "bulk.STORED", "bulk.LENGTH", "bulk.DESCRIBE"),
+}
 # These name the owner in what they put in: that is for the next test but one, and for `test_batch_walls`.
-PUT_IN = {"queries.CREATE", "queries.CREATE once", "bulk.CREATE", "bulk.BEGIN", "once.KEEP"}
+PUT_IN = {
+    *("queries.CREATE", "queries.CREATE once", "bulk.CREATE", "bulk.CREATE_BRIEFLY", "bulk.BEGIN"),
+    "once.KEEP",
+}
 # What is indexed of others' tasks by mistake is found by nobody: the tasks are asked for the owner once more. The walls
 # around the indexes themselves are looked at in `test_wall`.
 INDEXES = {
@@ -124,7 +160,7 @@ def let_all_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_these_are_all_the_statements_about_what_is_owned() -> None:
     known = {*WAYS, *FOR_A_KEY, *IN_A_GROUP, *HARMLESS, *PUT_IN, *INDEXES, *OF_ALL, *LEAVING}
     assert {name for name in declared() if "_page" not in name} == {name for name in known if "_page" not in name}
-    assert len(pages()) == 52
+    assert len(pages()) == 104
 
 
 @pytest.mark.parametrize("how", ["with a trash", "without one", "in groups"])

@@ -31,7 +31,7 @@ async def crowd(clean: None, sql: asyncpg.Connection) -> Sequence[str]:
 
 
 async def test_a_list_is_read_in_its_order_and_not_sorted(crowd: Sequence[str]) -> None:
-    known = {"known": "{}", "learnt": None}
+    known = {"known": "{}", "limit": 1000, "inline": 1000}
     plan = "\n".join(row[0] for row in await database.fetch(explained(listing.ALL), owner=crowd[0], **known))
 
     assert "Index Scan using tasks_in_order" in plan

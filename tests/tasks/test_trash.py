@@ -82,7 +82,7 @@ class TestTrash:
         await deleted(ada)
         assert await trash_of(bob) == []
 
-    @pytest.mark.parametrize("path", ["/api/trash/", "//api/trash", "/api/trash?limit=1"])
+    @pytest.mark.parametrize("path", ["/api/trash/", "//api/trash", "/api/trash?"])
     async def test_a_slash_and_a_query_change_nothing(self, ada: httpx.AsyncClient, path: str) -> None:
         await deleted(ada)
         assert (await ada.get(f"http://test{path}")).json() == {"data": await trash_of(ada)}
