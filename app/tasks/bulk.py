@@ -74,7 +74,7 @@ def _change(returned: QueryString) -> Statement:
             "title" = coalesce("to_title", "title"),
             "description" = CASE WHEN "describes" THEN "to_description" ELSE "description" END,
             "completed" = coalesce("to_completed", CASE WHEN "flips" THEN NOT "completed" ELSE "completed" END),
-            "deleted_at" = CASE WHEN "deletes" THEN clock_timestamp() END,
+            "deleted_at" = CASE WHEN "deletes" THEN statement_timestamp() END,
             "version" = "number",
             "changed_by" = {}
         FROM json_to_recordset({}::text::json) AS "change" (
