@@ -14,9 +14,11 @@ from litestar import Litestar, get
 
 from app import failures, query
 from app.accounts import failures as accounts
+from app.edge.budget import TooManyBytes
 from app.errors import render, respond, understand
 from app.failures import Failure
 from app.tasks import failures as tasks
+from app.tasks.pages import ListHasChanged
 from tests.conftest import visitor
 
 READ = "The request could not be read."
@@ -29,6 +31,8 @@ WAIT = "The service cannot reach its database. Try again in a moment."
 def envelope(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
+
+TOO_MUCH_TEXT = "The tasks have more than 4 MiB of text. Ask for return=minimal, or for fewer."
 
 # The whole vocabulary: status, code, sentence, telling headers.
 FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
@@ -216,6 +220,25 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         503,
         envelope("SERVICE_UNAVAILABLE", "The service has more to do than there is time for. Try again in a moment."),
         {"retry-after": "1"},
+    ),
+    (
+        TooManyBytes(),
+        503,
+        envelope("SERVICE_UNAVAILABLE", TooManyBytes.message),
+        {"retry-after": "1"},
+    ),
+    (ListHasChanged(), 503, envelope("SERVICE_UNAVAILABLE", ListHasChanged.message), {"retry-after": "1"}),
+    (
+        tasks.AnswerTooLarge(4 * 1024 * 1024),
+        422,
+        {
+            "error": {
+                "code": "VALIDATION_ERROR",
+                "message": TOO_MUCH_TEXT,
+                "fields": [{"field": "return", "message": TOO_MUCH_TEXT}],
+            }
+        },
+        {},
     ),
     (
         failures.Leaving(),

@@ -48,7 +48,7 @@ async def remembered(owner: Owner, kept: Sequence[Kept], *, briefly: bool) -> li
                 that = TaskVersion(known[index].id, known[index].version)
                 if length < MAX_ANSWER_BYTES:
                     [tasks[index]] = await as_they_were(owner, [(that.id, that.version)], ANY_LENGTH)
-                    length += len(tasks[index].description or "") if tasks[index] else 0
+                    length += len((tasks[index].description or "").encode()) if tasks[index] else 0
                 else:
                     tasks[index] = that
     whole = (each.data or None for each in kept)  # before version 0.2

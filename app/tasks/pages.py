@@ -33,6 +33,8 @@ EVERYTHING = Query()
 class ListHasChanged(Unavailable):
     """A task was changed while a list was sent that it had not been sent with yet."""
 
+    message = "The list has changed while it was sent. Try again."
+
 
 class Listed(NamedTuple):
     """What a list has to tell: its state, if it is in any, and the list itself, if that is not known already."""

@@ -9,6 +9,7 @@ from litestar import Litestar
 
 from app.edge.headers import CORS
 from app.edge.ring import Ring
+from app.failures import Unavailable
 from tests.conftest import ORIGIN, SECRET, visitor
 
 EXPOSED = (
@@ -185,6 +186,20 @@ async def test_a_crash_outside_of_every_handler_is_one_calm_line_with_all_the_he
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert cors(answer) == CORS_HEADERS
+
+
+async def test_trouble_after_the_answer_began_is_told_in_a_line_and_left_to_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def half(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ConnectionResetError
+
+    app: Any = Ring(half, CORS([ORIGIN]), SECRET)
+    async with visitor(app) as client:
+        with pytest.raises(Unavailable):
+            await client.get("/anything")
+    assert "An answer was broken off: ConnectionResetError" in caplog.messages
 
 
 async def test_a_crash_after_the_answer_began_is_left_to_the_server_which_hangs_up() -> None:

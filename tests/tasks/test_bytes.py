@@ -354,6 +354,17 @@ class TestBatch:
         ]
         assert said[0] == said[1]
 
+    async def test_so_it_does_where_there_is_too_much_text_for_a_whole_one(
+        self, ada: httpx.AsyncClient, old: list[int], sql: asyncpg.Connection
+    ) -> None:
+        await sql.execute("UPDATE tasks SET description = repeat('x', 600000)")
+        body = {"operations": [{"op": "complete", "id": each} for each in old]}
+        mine = {"idempotency-key": "k"}
+        brief = (await ada.post(f"{BATCH}?return=minimal", json=body, headers=mine)).json()["data"]
+        again = [each["data"] for each in (await ada.post(BATCH, json=body, headers=mine)).json()["data"]]
+        assert [len(each.get("description", "")) for each in again] == [600_000] * 7 + [0]
+        assert [{"id": each["id"], "version": each["version"]} for each in again] == [each["data"] for each in brief]
+
     async def test_long_descriptions_are_in_the_answer_as_far_as_there_is_room(
         self, ada: httpx.AsyncClient, old: list[int], sql: asyncpg.Connection
     ) -> None:
