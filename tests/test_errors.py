@@ -227,6 +227,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         envelope("SERVICE_UNAVAILABLE", TooManyBytes.message),
         {"retry-after": "1"},
     ),
+    (tasks.LimitReached(7), 409, envelope("LIMIT_REACHED", tasks.LimitReached(7).message), {}),
     (ListHasChanged(), 503, envelope("SERVICE_UNAVAILABLE", ListHasChanged.message), {"retry-after": "1"}),
     (
         tasks.AnswerTooLarge(4 * 1024 * 1024),
