@@ -260,7 +260,7 @@ async def lay_traps(sql: asyncpg.Connection, them: asyncpg.Connection) -> int:
 CHANGES = """
     INSERT INTO "user" (id, name, email) VALUES ('ada', '', 'ada@x'), ('bob', '', 'bob@x'), ('eve', '', 'eve@x');
     INSERT INTO tasks (user_id, title, description)
-    SELECT owner, 'a secret', 'of ' || owner FROM unnest('{ada,bob,eve}'::text[]) AS owner, generate_series(1, 3);
+    SELECT id, 'a secret', 'of ' || id FROM "user", pg_catalog.generate_series(1, 3) ORDER BY id;
     UPDATE tasks SET title = 'other' WHERE id = 1;
     UPDATE tasks SET description = 'other', deleted_at = now() WHERE id = 2;
     DO $$ BEGIN FOR n IN 1..120 LOOP UPDATE tasks SET completed = NOT completed WHERE id = 1; END LOOP; END $$
