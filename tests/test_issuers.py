@@ -399,10 +399,13 @@ class TestSecrets:
 
 
 class TestSwitches:
-    @pytest.mark.parametrize(("name", "field"), [("ACCOUNTS", "accounts"), ("PROVISION_USERS", "provision_users")])
-    def test_it_is_on_or_off(self, refusal: Callable[..., str], name: str, field: str) -> None:
-        assert getattr(chosen(), field) is True
-        for text, value in {"on": True, "off": False, "ON": True, "Off": False, " off ": False, "": True}.items():
+    @pytest.mark.parametrize(
+        ("name", "field", "default"),
+        [("ACCOUNTS", "accounts", None), ("PROVISION_USERS", "provision_users", True)],
+    )
+    def test_it_is_on_or_off(self, refusal: Callable[..., str], name: str, field: str, default: bool | None) -> None:
+        assert getattr(chosen(), field) is default
+        for text, value in {"on": True, "off": False, "ON": True, "Off": False, " off ": False, "": default}.items():
             assert getattr(chosen(**{name: text}), field) is value
         for text in ("true", "1", "yes", "no", "0", "on off", "o", "on,off"):
             assert refusal(**{name: text}) == f"{name} is '{text}', but must be one of on, off."
