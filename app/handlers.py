@@ -220,6 +220,9 @@ class Answer:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         async for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            del piece
+            # It waits until the client has taken that. Not before is there a next one in memory.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

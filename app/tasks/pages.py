@@ -155,7 +155,9 @@ async def _pieces(owner: Owner, query: Query, piece: Piece) -> AsyncGenerator[by
         if state and any(task.version > state.revision for task in piece.tasks):
             raise ListHasChanged
         count += len(piece.tasks)
-        yield before + encode(_chosen(piece.tasks, query.fields))[1:-1]
+        made = [before + encode(_chosen(piece.tasks, query.fields))[1:-1]]
+        piece = piece._replace(tasks=[])  # nor kept while a client takes its time
+        yield made.pop()
         if not piece.has_more:
             break
         before = b","

@@ -100,11 +100,17 @@ async def trash_of(owner: Owner, query: TrashQuery, secret: str) -> tuple[Any, s
 
 
 async def _pieces(owner: Owner, piece: Piece) -> AsyncGenerator[bytes]:
-    yield b'{"data":[' + encode(piece.tasks)[1:-1]
-    while piece.has_more:
-        piece = await _long_piece(owner, piece.place(None), None)
-        if piece.tasks:
-            yield b"," + encode(piece.tasks)[1:-1]
+    before = b'{"data":['
+    while True:
+        made = [before + encode(piece.tasks)[1:-1]] if piece.tasks else []
+        place = piece.place(None) if piece.has_more else None
+        piece = Piece([], has_more=False)  # nor kept while a client takes its time
+        if made:
+            yield made.pop()
+        if place is None:
+            break
+        before = b","
+        piece = await _long_piece(owner, place, None)
     yield b"]}"
 
 
