@@ -23,6 +23,7 @@ from app.database import AS_STAFF, StaffTransaction, database
 from app.migrations import BLOCKED, FAILED, UNREACHABLE
 
 LOCK_TIMEOUT = "3s"  # for a table that others use: whoever comes later waits behind us for as long
+FIRST_LOCK_TIMEOUT = "500ms"  # less than PostgreSQL's deadlock_timeout: where both wait for each other, we give way
 ATTEMPTS = 20
 SECONDS_BETWEEN_ATTEMPTS = 1.0
 
@@ -75,6 +76,14 @@ class MigratingTransaction(StaffTransaction):
         await self.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
 
 
+async def _keep_changes_out(connection: Any) -> None:
+    """Lock what each change of a task locks, before anything else is: a migration may take them in another order."""
+    if await connection.fetchval("SELECT to_regclass('revisions') IS NOT NULL AND to_regclass('tasks') IS NOT NULL"):
+        await connection.execute(f"SET LOCAL lock_timeout = '{FIRST_LOCK_TIMEOUT}'")
+        await connection.execute("LOCK TABLE revisions, tasks IN SHARE ROW EXCLUSIVE MODE")
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
 async def forwards() -> MigrationResult:
     """Apply what is missing, and let the service's roles have what is theirs."""
     connection = _connection()
@@ -83,6 +92,7 @@ async def forwards() -> MigrationResult:
     if await migrations.missing(connection):
         if await connection.fetchval("SELECT to_regclass('migration') IS NULL"):
             await Migration.create_table()  # Piccolo would take one of another schema for ours
+        await _keep_changes_out(connection)
         result = await run_forwards("all")
     await roles.grant(connection)
     return result
@@ -91,6 +101,7 @@ async def forwards() -> MigrationResult:
 async def backwards() -> MigrationResult:
     """Take the newest of our migrations back."""
     await migrations.heal(_connection())
+    await _keep_changes_out(_connection())
     return await run_backwards("tasks", "1", auto_agree=True)
 
 
@@ -132,7 +143,7 @@ def _told(reason: str, which: str, error: Exception) -> str:
     if isinstance(error, asyncpg.LockNotAvailableError):
         return (
             f"Nothing was migrated: a migration{which} could not lock a table that another transaction holds, in"
-            f" {ATTEMPTS} attempts of {LOCK_TIMEOUT} each. End that (docs/scaling.md tells how to find it)."
+            f" {ATTEMPTS} attempts. End that (docs/scaling.md tells how to find it)."
         )
     if _code(error) == UNREACHABLE:
         return f"Nothing was migrated: the database went away{which}. {reason}"
