@@ -202,28 +202,25 @@ class Answer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it (ASGI). Raises TooManyBytes for a large one that only reads, while there are too many of them."""
         body = self.body
-        if isinstance(body, Stream):
-            with answers.reserved(body.size, owner_of(scope)):
+        if isinstance(body, bytes) and len(body) <= LARGE_BYTES:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        size = body.size if isinstance(body, Stream) else len(body)
+        # What a change has done must be told.
+        with answers.reserved(size, owner_of(scope), surely=scope.get("method") != "GET"):
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            if isinstance(body, Stream):
                 await self._send(send, body.pieces)
-        elif len(body) > LARGE_BYTES:
-            # What a change has done must be told.
-            with answers.reserved(len(body), owner_of(scope), surely=scope.get("method") != "GET"):
-                await self._send_whole(send, body)
-        else:
-            await self._send_whole(send, body)
-
-    async def _send_whole(self, send: Send, body: bytes) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+                body = b""
+            await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _send(self, send: Send, pieces: AsyncIterator[bytes]) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         async for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             del piece
             # It waits until the client has taken that. Not before is there a next one in memory.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 get, post, put, patch, delete = (

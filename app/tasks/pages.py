@@ -77,8 +77,17 @@ async def all_tasks(owner: Owner, known: list[State], charge: Charge = costs.fre
     """
     kept = lists.find(owner.id)
     known_here = [*known, kept[0]] if kept else known
-    found = await _at_once(owner, known_here)
-    if found is None:
+    expected = lists.expected(owner.id)
+    limit = MAX_ROWS if expected is None else max(expected + expected // 4, FEW_ROWS)
+    found = None
+    if limit <= MAX_ROWS:
+        values = {"known": array(known_here), "limit": limit + 1, "inline": inline(limit)}
+        rows = await database.fetch(listing.ALL, owner=owner.id, **values)
+        state = state_in(rows[0])
+        if state and kept and kept[0] == state:
+            return Listed(state, msgspec.Raw(kept[1]))
+        found = Piece(state, [Task(*row) for row in rows[1:]])
+    if found is None or len(found.tasks) > limit or not found.is_whole:
         found = await _piece(owner, EVERYTHING, None, None, known_here, charge, adds_up=True)
     state = found.state
     if state and kept and kept[0] == state:
@@ -127,17 +136,6 @@ async def some_tasks(
         following = cursors.seal(secret, _about(owner, query), found.place)
     total = found.total if query.count else msgspec.UNSET
     return Listed(state, TaskListData(_chosen(found.tasks, query.fields), Page(following, total)), following)
-
-
-async def _at_once(owner: Owner, known: list[State]) -> Piece | None:
-    """Return all tasks, or None where they are too many or too long for that."""
-    expected = lists.expected(owner.id)
-    limit = MAX_ROWS if expected is None else max(expected + expected // 4, FEW_ROWS)
-    if limit > MAX_ROWS:
-        return None
-    rows = await database.fetch(listing.ALL, owner=owner.id, known=array(known), limit=limit + 1, inline=inline(limit))
-    piece = Piece(state_in(rows[0]), [Task(*row) for row in rows[1:]])
-    return piece if len(piece.tasks) <= limit and piece.is_whole else None
 
 
 def _stream(owner: Owner, query: Query, first: Piece) -> Stream:
