@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.bodies import MAX_BODY_BYTES, JSONRequest, Unfinished, decode
-from app.failures import Invalid, NotJSON
+from app.failures import Busy, Invalid, NotJSON
 from app.tasks.structs import TaskContent
 
 NOT_JSON = {"error": {"code": "BAD_REQUEST", "message": "The body is not valid JSON in UTF-8."}}
@@ -228,3 +228,14 @@ async def test_a_large_body_counts_until_its_request_is_answered(
     assert (refused.status_code, refused.headers["retry-after"], Unfinished.size) == (503, "1", 0)
     monkeypatch.setattr("app.bodies.MAX_UNFINISHED_BYTES", 71_000)
     assert ((await ada.post("/api/tasks", json=body)).status_code, Unfinished.size) == (201, 0)
+
+
+async def test_so_does_one_that_is_here_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def whole() -> Any:
+        return {"type": "http.request", "body": b"x" * 70_000, "more_body": False}
+
+    monkeypatch.setattr("app.bodies.MAX_UNFINISHED_BYTES", 69_999)
+    request = JSONRequest({"type": "http", "headers": [], "route_handler": None}, whole)
+    with pytest.raises(Busy):
+        await request.body()
+    assert Unfinished.size == 0

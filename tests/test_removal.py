@@ -13,6 +13,7 @@ from app import removal, upkeep
 from app.accounts import queries as accounts
 from app.auth.tokens import User
 from app.database import database
+from app.failures import Unavailable
 from app.tasks import queries
 from tests.tasks.test_controller import NO_TASK, created
 from tests.test_upkeep import hurry as hurry
@@ -285,6 +286,21 @@ class TestBadCases:
         await sql.execute(POISON.format("tasks", "OLD.id <= 22"))  # twenty of them, the oldest
         async with looking_after():
             await until(lambda: sql.fetchval("SELECT count(*) FROM tasks"), 21)
+
+    async def test_a_database_that_is_away_is_no_failure_of_what_is_to_be_removed(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        task = await created(ada)
+        await ada.delete(f"/api/tasks/{task['id']}")
+        await sql.execute("UPDATE tasks SET deleted_at = now() - interval '1 year'")
+
+        async def away(_: str) -> int:
+            raise Unavailable
+
+        leftovers = upkeep.Leftovers("tasks in the trash", removal.FIND_TRASH, away, days=1)
+        with pytest.raises(Unavailable):
+            await leftovers.look()
+        assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
 
     async def test_somebody_who_leaves_is_told_so_though_what_is_theirs_cannot_be_removed_yet(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,3 +63,32 @@ async def test_an_answer_that_stops_half_way_is_cut(hurried: int) -> None:
     said = await ask(hurried)
     assert said.startswith(b"HTTP/1.1 200 ")
     assert said.endswith(b"\r\n\r\nhalf")  # of the ten bytes that it promised
+
+
+MUCH = b"x" * 40_000_000  # more than the buffers of two sockets hold
+
+
+async def much(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers much."""
+    headers = [(b"content-length", b"%d" % len(MUCH))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": MUCH, "more_body": False})
+
+
+@pytest.mark.parametrize("hurried", [much], indirect=True)
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_client_is_let_go_on_as_long_as_it_takes_some(
+    hurried: int, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr("app.edge.ending.SENDING_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", hurried, limit=4_000_000)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    said = 0
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            await asyncio.sleep(0.1 if reads else 2)
+            while piece := await reader.read(8_000_000):
+                said += len(piece)
+                await asyncio.sleep(0.15 if reads else 0)
+    writer.close()
+    assert (said > len(MUCH)) is reads

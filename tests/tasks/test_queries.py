@@ -47,6 +47,7 @@ async def sent(running: object) -> AsyncIterator[Sent]:
     for connection in connections:
         connection.add_query_logger(log.append)
         await pool.release(connection)
+    log.clear()  # of a connection whose statement was cancelled before, which is asked once more
     yield log
     pool.prepares = True
     connections = [await pool.acquire() for _ in range(pool.get_max_size())]
