@@ -2,7 +2,8 @@
 
 uvicorn's supervisor brings a new worker into service before it retires an old one. But it hears a signal only between
 two looks at its workers, and while it stops it keeps the socket, on which nobody answers any more. And a worker that
-dies while it is asked for a sign of life it waits for as for one that is slow.
+dies while it is asked for a sign of life it waits for as for one that is slow. And two threads of a new worker may make
+a server each, of which one runs, and the other is asked whether it does: then it is never ready.
 """
 
 import signal
@@ -10,7 +11,19 @@ import threading
 from types import FrameType
 from typing import Any
 
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
+
+
+class Worker(multiprocess.Process):
+    """A worker that tells of the server that it runs."""
+
+    def target(self, sockets: Any = None) -> None:
+        """Make the server before another thread asks for it, and run it."""
+        _ = self.server
+        super().target(sockets)
+
+
+multiprocess.Process = Worker  # the name by which the supervisor makes its workers
 
 
 class Workers(Multiprocess):

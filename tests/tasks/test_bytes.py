@@ -406,3 +406,15 @@ async def test_a_large_answer_that_only_reads_is_refused_while_there_is_no_room(
 
 def test_a_query_of_everything_is_the_one_without_parameters() -> None:
     assert Query() == pages.EVERYTHING
+
+
+async def test_a_list_that_may_soon_be_long_is_remembered_as_any_other(
+    ada: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("""INSERT INTO "user" (id, name, email) VALUES ('ada', '', 'ada@x')""")
+    await sql.execute(ADD, MAX_ROWS - 100, None, False)
+    first, *others = [await ada.get(LIST) for _ in range(4)]
+    assert len(ids(first)) == MAX_ROWS - 100
+    assert {answer.content for answer in others} == {first.content}
+    await sql.execute(ADD, 1, None, False)
+    assert len(ids(await ada.get(LIST))) == MAX_ROWS - 99
