@@ -80,6 +80,8 @@ async def all_tasks(owner: Owner, known: list[State], charge: Charge = costs.fre
     expected = lists.expected(owner.id)
     limit = MAX_ROWS if expected is None else max(expected + expected // 4, FEW_ROWS)
     found = None
+    if limit > MAX_ROWS and kept:
+        limit = 1  # what is remembered need not be read: whether it is still right, the state alone tells
     if limit <= MAX_ROWS:
         values = {"known": array(known_here), "limit": limit + 1, "inline": inline(limit)}
         rows = await database.fetch(listing.ALL, owner=owner.id, **values)
@@ -88,10 +90,8 @@ async def all_tasks(owner: Owner, known: list[State], charge: Charge = costs.fre
             return Listed(state, msgspec.Raw(kept[1]))
         found = Piece(state, [Task(*row) for row in rows[1:]])
     if found is None or len(found.tasks) > limit or not found.is_whole:
-        found = await _piece(owner, EVERYTHING, None, None, known_here, charge, adds_up=True)
+        found = await _piece(owner, EVERYTHING, None, None, known, charge, adds_up=True)
     state = found.state
-    if state and kept and kept[0] == state:
-        return Listed(state, msgspec.Raw(kept[1]))
     if state in known:
         return Listed(state)
     charge(max(len(found.tasks), found.total) // costs.TASKS_RETURNED)
