@@ -1,4 +1,4 @@
-"""A row that staff open in a form, and its entity tag: whoever saves it says what they have seen (RFC 9110, 13.1.1)."""
+"""A row that staff open in a form, and its entity tag: its save says what was seen (RFC 9110, 13.1.1)."""
 
 import hashlib
 import re

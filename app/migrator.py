@@ -22,7 +22,7 @@ from app import migrations, roles
 from app.database import AS_STAFF, StaffTransaction, database
 from app.migrations import BLOCKED, FAILED, UNREACHABLE
 
-LOCK_TIMEOUT = "3s"  # for a table that others use: whoever comes later waits behind us for as long
+LOCK_TIMEOUT = "3s"  # for a table that others use: later requests wait behind us for as long
 FIRST_LOCK_TIMEOUT = "500ms"  # less than PostgreSQL's deadlock_timeout: where both wait for each other, we give way
 ATTEMPTS = 20
 SECONDS_BETWEEN_ATTEMPTS = 1.0
@@ -67,7 +67,7 @@ class MigratingTransaction(StaffTransaction):
     """The one transaction in which everything is migrated, by one process at a time."""
 
     async def begin(self) -> None:
-        """Begin it, and wait for whoever is migrating. No timeout of the server's ends it."""
+        """Begin it, and wait for another process that migrates. No timeout of the server's ends it."""
         await self.transaction.start()
         await self.connection.execute(BEGIN)
         await self.connection.execute(WITHOUT_TIMEOUTS)

@@ -2,7 +2,7 @@
 
 Another service, such as Better Auth, may have made the table, or use it too. It finds people in it by their address,
 when it resets a password or links a social login. So an account of ours is stored under a name that is no address:
-else whoever signs up here with somebody's address, which nobody verifies, would share the account of its owner there.
+else a stranger who signs up here with an address, which nobody verifies, would share the account of its owner there.
 """
 
 MADE_BY = "Made by the Tasks API."  # the comment on a table that our first migration made

@@ -127,7 +127,7 @@ REVOKE_TOKENS = Statement(
         PASSWORD_HASH,
     )
 )
-# Whoever leaves can do nothing from then on, in any process: there is no password, no login and no token any more, and
+# A user who leaves can do nothing from then on, anywhere: there is no password, no login and no token any more, and
 # no change of tasks, which would find no revision (`tasks_refuse_leaving`). The email is free, and the tasks are
 # removed behind it. A change takes the revision first, and the lock then, where it takes one; so does this, or one
 # might wait for the other.
