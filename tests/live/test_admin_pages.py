@@ -238,6 +238,7 @@ class TestUsers:
         page.on("dialog", lambda dialog: dialog.accept())
         left = {*IDS}
         for number, user in enumerate(IDS):
+            await page.goto("about:blank")  # or the list that a delete leads back to may come after the one asked for
             await page.goto(f"{url}/admin/#/user/?email={number}@example.com&email__match=exact")
             await expect(page.get_by_text("of 1 result")).to_be_visible()
             await page.get_by_role("row").filter(has_text=f" {number}@example.com").get_by_role("link").first.click()
