@@ -628,5 +628,5 @@ class TestTheMemory:
             fcntl.flock(stopped, fcntl.LOCK_EX)
             began = time.monotonic()
             assert limiter.take("ada")[1] == 0
-            assert time.monotonic() - began < 0.05
+            assert time.monotonic() - began < 2  # and not until it goes on
         assert limiter.take("ada")[1] == 0

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.conftest import needs
 
@@ -20,6 +20,8 @@ ARGUMENTS = [
     # There is no internet. Blocked here and not by Playwright, which would answer preflights in our place.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
+
+expect.set_options(timeout=20_000)  # milliseconds: other tests may have both cores
 
 
 @pytest.fixture(scope="module")
