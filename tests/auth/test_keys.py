@@ -620,7 +620,7 @@ class TestOutage:
             await until(lambda: knows(store, "first"))
             monkeypatch.setattr(keys, "FETCH_SECONDS", 0.2 if kind == "TimeoutError" else 3)
             begin(endpoint)
-            await until(lambda: len(said()) == 2)
+            await until(lambda: f"{BAD} ({kind})." in said())
             fetched.clear()
             await until(lambda: len(fetched) >= 2)
             assert (store.generation, knows(store, "first"), knows(store, "second")) == (1, True, False)
@@ -633,9 +633,11 @@ class TestOutage:
             endpoint.serve(OTHERS)
             await until(lambda: knows(store, "second"))
             assert (store.generation, knows(store, "first")) == (2, False)
-            await until(lambda: len(said()) == 3)
+            await until(lambda: said()[-1] == GOOD)
 
-        assert said() == [GOOD, f"{BAD} ({kind}).", GOOD]
+        # An answer that was under way when nobody listened any more may have broken off before.
+        cut = f"{BAD} (ReadError)." if begin is Endpoint.stop else None
+        assert [line for line in said() if line != cut] == [GOOD, f"{BAD} ({kind}).", GOOD]
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     async def test_no_redirect_is_followed(
