@@ -84,10 +84,14 @@ class JSONRequest(Request[Any, Any, Any]):
         return decode(await self.body(), Any if field is None else field.annotation)
 
     async def _json_if_any(self, kind: Any) -> Any:
-        """Return the struct, or None where there is no body, or one of another kind, which is not looked at."""
+        """Return the struct, or None where there is no body, of whatever kind. Raises UnsupportedMediaType too."""
         body = await self._read()
+        if not body.strip():
+            return None
         kinds = [value for name, value in self.scope["headers"] if name == b"content-type"]
-        return decode(body, kind) if body.strip() and all(map(_is_json, kinds)) else None
+        if not all(map(_is_json, kinds)):
+            raise UnsupportedMediaType
+        return decode(body, kind)
 
     async def body(self) -> bytes:
         """Return the bytes, however often. Raises BadRequest where there are none, and what `read` does."""

@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from litestar.response import File
 
 from app.openapi import document
+from app.query import takes_none
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -52,7 +53,7 @@ ONE_DAY = CacheControlHeader(max_age=86_400, public=True)
 ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", guards=[takes_none], include_in_schema=False)
 async def openapi(state: State) -> Response[bytes]:
     """The document itself, made when it is first asked for. Raises Unavailable while nobody knows what is in it."""
     has_accounts = state.authenticator.has_accounts()

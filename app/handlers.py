@@ -23,6 +23,7 @@ from litestar.types import Receive, Scope, Send
 from app.edge.budget import LARGE_BYTES, answers, owner_of
 from app.edge.headers import RawHeaders
 from app.envelopes import encode
+from app.query import check_none
 
 
 class App(Litestar):
@@ -88,8 +89,12 @@ class Stream:
 
 
 class Direct(HTTPRouteHandler):
-    """A handler that takes `data`, `request`, `state`, path parameters and what depends on the request alone."""
+    """A handler that takes `data`, `request`, `state`, path parameters and what depends on the request alone.
 
+    One that is made with `reads_query=True` looks at the query itself; any other has no parameters.
+    """
+
+    reads_query = False
     sources: tuple[tuple[str, Source], ...] = ()
     takes_data = False
     checks: tuple[Any, ...] = ()
@@ -100,6 +105,7 @@ class Direct(HTTPRouteHandler):
         super().on_registration(app)
         names = [*self.parsed_fn_signature.parameters]
         self.takes_data = "data" in names
+        self.reads_query = self.opt.get("reads_query", False)
         self.checks = tuple(self.resolve_guards())
         self.request = self.resolve_request_class()
         self.sources = tuple((name, self._source(name)) for name in names if name != "data")
@@ -109,6 +115,8 @@ class Direct(HTTPRouteHandler):
         request: Request[Any, Any, Any] = self.request(scope, receive, send)
         for guard in self.checks:
             await guard(request, self)
+        if not self.reads_query and (said := scope["query_string"]):
+            check_none(said)
         arguments = {name: source(request) for name, source in self.sources}
         if not self.takes_data:
             await Answer(self.status_code, await self.fn(**arguments))(scope, receive, send)

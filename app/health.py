@@ -11,6 +11,7 @@ from app.envelopes import Data
 from app.failures import Leaving, Unavailable
 from app.leaving import departure
 from app.openapi import failures
+from app.query import takes_none
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -36,7 +37,14 @@ class ServiceData(Data[Service], frozen=True):
     """The service's name in its envelope."""
 
 
-@get("/", operation_id="getService", summary="What answers here", tags=["Service"], responses=failures())
+@get(
+    "/",
+    guards=[takes_none],
+    operation_id="getService",
+    summary="What answers here",
+    tags=["Service"],
+    responses=failures(),
+)
 async def service() -> ServiceData:
     """Name, version, and where the docs are."""
     return ServiceData(Service())
@@ -44,6 +52,7 @@ async def service() -> ServiceData:
 
 @get(
     "/health/live",
+    guards=[takes_none],
     operation_id="isLive",
     summary="Does the process run?",
     tags=["Service"],
@@ -56,6 +65,7 @@ async def live() -> HealthData:
 
 @get(
     "/health/ready",
+    guards=[takes_none],
     operation_id="isReady",
     summary="Can it serve?",
     tags=["Service"],
@@ -72,6 +82,7 @@ async def ready() -> HealthData:
 
 @get(
     "/api/health",
+    guards=[takes_none],
     operation_id="isHealthy",
     summary="Can it serve?",
     tags=["Service"],

@@ -81,7 +81,7 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     schema["paths"] = dict(sorted(schema["paths"].items()))
     for path in schema["paths"].values():
         for method, operation in path.items():
-            _complete(operation, takes_a_key=method != "get" and operation["tags"] == ["Tasks"])
+            _complete(operation, components, takes_a_key=method != "get" and operation["tags"] == ["Tasks"])
     return schema
 
 
@@ -92,6 +92,8 @@ def _schemas(names: Iterable[str]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(wanted, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
         schema["description"] = schema["description"].partition("\n\n")[0]
+    if "TaskCompletion" in schemas:
+        schemas["TaskCompletion"] |= {"if": {"minProperties": 1}, "then": {"required": ["completed"]}}
     return dict(sorted(schemas.items()))
 
 
@@ -127,7 +129,7 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name.lower() in wanted}
 
 
-def _complete(operation: dict[str, Any], *, takes_a_key: bool) -> None:
+def _complete(operation: dict[str, Any], components: dict[str, Any], *, takes_a_key: bool) -> None:
     """Say what Litestar cannot know, and nothing that goes without saying."""
     name, responses = operation["operationId"], operation["responses"]
     del operation["deprecated"]
@@ -149,7 +151,10 @@ def _complete(operation: dict[str, Any], *, takes_a_key: bool) -> None:
         responses.pop("400", None)  # Litestar's own, for parameters; ours are 422
     for status, response in responses.items():
         if int(status) >= 400:
-            responses[status] = {"$ref": f"#/components/responses/{response['description']}"}
+            code = response["description"]
+            responses[status] = {"$ref": f"#/components/responses/{code}"}
+            if status == "422" and "429" not in responses:  # of a request that is not counted
+                responses[status] = components["responses"][code] | {"headers": _headers(())}
         else:
             _complete_success(name, status, response, counts="429" in responses, takes_a_key=takes_a_key)
     operation["responses"] = dict(sorted(responses.items()))
@@ -157,7 +162,10 @@ def _complete(operation: dict[str, Any], *, takes_a_key: bool) -> None:
 
 def _complete_body(name: str, body: dict[str, Any]) -> None:
     content = body["content"]["application/json"]
-    body["required"] = {"type": "null"} not in content["schema"].get("oneOf", [])
+    kinds = content["schema"].get("oneOf", [])
+    body["required"] = {"type": "null"} not in kinds
+    if not body["required"]:  # one that is not there is not null
+        [content["schema"]] = [kind for kind in kinds if kind != {"type": "null"}]
     if name == "batchTasks":
         content["example"] = {"operations": EXAMPLE}
     if name == "patchTask":

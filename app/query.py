@@ -2,7 +2,11 @@
 
 import re
 from collections.abc import Collection, Iterator
+from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 
 from app.failures import Invalid
 
@@ -38,7 +42,8 @@ def pairs(query_string: bytes, known: Collection[str]) -> Iterator[tuple[str, st
         if (name := _decoded(before)) == "user_id":
             continue
         if name not in known:
-            raise Invalid(name[:MAX_NAME], f"There is no such parameter here, only {', '.join(known)}")
+            others = f", only {', '.join(known)}" if known else ""
+            raise Invalid(name[:MAX_NAME], f"There is no such parameter here{others}")
         if name in seen:
             raise Invalid(name, f"{name} must be there once")
         seen.add(name)
@@ -52,6 +57,17 @@ def _decoded(text: bytes) -> str:
         return unquote_to_bytes(whole.replace("+", " ")).decode()
     except ValueError:
         raise Invalid("query", "The query must be UTF-8, percent-encoded") from None
+
+
+def check_none(query_string: bytes) -> None:
+    """Raises Invalid for a parameter, where a route knows none."""
+    for _ in pairs(query_string, ()):
+        pass
+
+
+async def takes_none(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: the same, for a handler of Litestar's own. Raises Invalid."""
+    check_none(connection.scope["query_string"])
 
 
 def limit(text: str) -> int | None:

@@ -76,9 +76,9 @@ OTHERS: tuple[Failure, ...] = (
     KeyReused(),
 )
 CODES = {failure.status: failure.code for failure in FAILURES}  # of several, the last names the response
-ALWAYS = (408, 431, 500)  # they can happen to any request
+ALWAYS = (408, 422, 431, 500)  # they can happen to any request
 LIMITED = ("ratelimit-policy", "ratelimit")
-UNLIMITED = (*ALWAYS, 503)  # those that can happen to a request that is not counted
+UNLIMITED = (408, 431, 500, 503)  # those that can happen to a request that is not counted
 IN_WORDS = {
     200: "Here it is.",
     201: "Created.",

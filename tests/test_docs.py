@@ -400,6 +400,7 @@ class TestTruth:
             await go(method, path, client=stranger, headers={"authorization": f"Bearer {script['token']}"})
         for path in service:
             await go("get", path)
+            await go("get", path, params={"limit": 1})
         try:
             database.ready = False
             for method, path in [
@@ -489,6 +490,8 @@ class TestTruth:
             await go(method, path, **ids)
         for path, method in without[2:]:
             await go(method, path, mine, **ids)
+        for path, method in without:
+            await go(method, path, mine, params={"page": 1}, **ids)
         await go("patch", f"{auth}/me", str(ada.headers["authorization"]).split()[1], json={"name": "Ada"})
         try:
             database.ready = False

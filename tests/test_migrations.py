@@ -432,7 +432,8 @@ class Story:
             for owner in ("u1", "u9"):
                 values = {"owner": owner, "email": "ada@example.com", "name": "Ada"}
                 for statement in (owners.ADD_OWNER, queries.CREATE):
-                    values |= {"title": "Buy milk", "description": None, "by": "jwt", "max_tasks": 0}
+                    values |= {"title": "Buy milk", "description": None, "completed": False, "by": "jwt"}
+                    values |= {"max_tasks": 0}
                     rows = await connection.fetch(statement.sql, *statement.bind(values))
                 self.created.append(tuple(rows[0])[:5])
             await connection.execute("""DELETE FROM "user" WHERE id = 'u9'""")

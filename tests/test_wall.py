@@ -153,7 +153,7 @@ async def test_a_statement_finds_its_owners_rows_and_no_others_whatever_the_plan
 
 def about(task_id: int) -> dict[str, Any]:
     """What Ada's statements are asked with."""
-    rows = f'[{{"number": 99, "task_id": {task_id}, "title": "x", "flips": true}}]'
+    rows = f'[{{"number": 99, "task_id": {task_id}, "title": "x", "completed": true, "flips": true}}]'
     states = f'[{{"id": {task_id}, "version": 1, "place": 0}}]'
     return {**WHATEVER, "owner": "ada", "task_id": task_id, "ids": f"{{{task_id}}}", "rows": rows, "states": states}
 
@@ -364,7 +364,8 @@ async def check(service: Database) -> None:
         await service.run_querystring(
             QueryString('INSERT INTO "user" (id, name, email) VALUES ({}, {}, {})', owner, "", owner)
         )
-        await service.fetch(queries.CREATE, owner=owner, title="x", description=None, by=None, max_tasks=0)
+        content = {"title": "x", "description": None, "completed": False, "by": None, "max_tasks": 0}
+        await service.fetch(queries.CREATE, owner=owner, **content)
 
     async def look(owner: str) -> None:
         rows = await service.fetch(without_owner(listing.ALL), **WHATEVER | {"owner": owner})
@@ -372,7 +373,7 @@ async def check(service: Database) -> None:
         mine, other = rows[1]["id"], 3 - rows[1]["id"]
         values = {**WHATEVER, "owner": owner, "title": "mine now", "ids": f"{{{other}}}"}
         assert len(await service.fetch(queries.COMPLETE, **values, task_id=mine)) == 1
-        for name in ("queries.GET", "queries.REPLACE", "queries.DELETE", "history.HISTORY", "bulk.SHOW", "trash.PURGE"):
+        for name in ("queries.GET", "queries.PATCH", "queries.DELETE", "history.HISTORY", "bulk.SHOW", "trash.PURGE"):
             assert await service.fetch(without_owner(STATEMENTS[name]), **values, task_id=other) == []
 
     await asyncio.gather(*(look(owner) for owner in people * 20))

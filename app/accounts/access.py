@@ -48,6 +48,7 @@ class AccessController(AccountRoutes):
         "/sessions",
         guards=[check_body],
         operation_id="listSessions",
+        reads_query=True,
         summary="Where am I logged in?",
         responses=failures(401, 403, 413, 415, InvalidCursor, 429, 503),
     )
@@ -73,7 +74,7 @@ class AccessController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="createToken",
         summary="Make a personal access token",
-        responses=failures(400, 401, 403, TooManyTokens, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, TooManyTokens, 413, 415, 429, 503),
     )
     async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
         """For a script. It is a bearer token for tasks, and is shown this once.
@@ -86,6 +87,7 @@ class AccessController(AccountRoutes):
         "/tokens",
         guards=[check_body],
         operation_id="listTokens",
+        reads_query=True,
         summary="List my personal access tokens",
         responses=failures(401, 403, 413, 415, InvalidCursor, 429, 503),
     )

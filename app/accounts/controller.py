@@ -76,7 +76,7 @@ class AccountController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="signUp",
         summary="Sign up",
-        responses=failures(400, 409, 413, 415, 422, 429, 503),
+        responses=failures(400, 409, 413, 415, 429, 503),
     )
     async def sign_up(self, request: Request[Any, Any, Any], state: State, data: JSONBody[SignUp]) -> LoginData:
         """Make an account, and log in to it. A network may try 20 times an hour, or as often as `SIGNUP_LIMIT` says."""
@@ -91,7 +91,7 @@ class AccountController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="logIn",
         summary="Log in",
-        responses=failures(400, 413, 415, 422, 429, 503, InvalidCredentials),
+        responses=failures(400, 413, 415, 429, 503, InvalidCredentials),
     )
     async def log_in(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Credentials]) -> LoginData:
         """Five failures for an address within 15 minutes lock it for 15, whether it has an account or not.
@@ -107,7 +107,7 @@ class AccountController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="refresh",
         summary="Get the next pair of tokens",
-        responses=failures(400, 401, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 413, 415, 429, 503),
     )
     async def refresh(self, request: Request[Any, Any, Any], state: State, data: JSONBody[Refresh]) -> LoginData:
         """Spends the refresh token. Sent again within 30 seconds, it gets the same next one.
@@ -171,7 +171,7 @@ class AccountController(AccountRoutes):
         operation_id="changeMe",
         summary="Change my name",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, 404, 413, 415, 429, 503),
     )
     async def change(self, user: CurrentUser, data: JSONBody[ProfileChanges]) -> ProfileData:
         """The tokens that are about go on saying the old one."""
@@ -187,7 +187,7 @@ class AccountController(AccountRoutes):
         operation_id="changePassword",
         summary="Change my password",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, 413, 415, 429, 503),
     )
     async def change_password(self, user: CurrentUser, state: State, data: JSONBody[PasswordChange]) -> None:
         """Ends every login but this one, and every device token; with `revoke_tokens`, the personal access tokens too.
@@ -207,7 +207,7 @@ class AccountController(AccountRoutes):
         operation_id="deleteMe",
         summary="Delete my account",
         security=[{"bearer": []}],
-        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=failures(400, 401, 403, 413, 415, 429, 503),
     )
     async def leave(self, user: CurrentUser, state: State, data: JSONBody[Farewell]) -> None:
         """With all tasks, logins and tokens, for good. Wrong passwords count as with a change of the password.

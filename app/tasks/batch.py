@@ -129,7 +129,7 @@ async def _run(
     tasks = {places[task.id]: task for task in changed}  # their versions are higher still where the revision was lost
     tasks |= await _unchanged(steps, owner, operations, tasks, show, kind)
     new = [(number, each.data) for number, each in numbered if isinstance(each, CreateOperation)]
-    created = await send(create, [bulk.NewRow(number, data.title, data.description) for number, data in new])
+    created = await send(create, [bulk.new_row(*each) for each in new])
     return tasks | {numbers[task.version]: task for task in created}
 
 

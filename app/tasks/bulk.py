@@ -11,7 +11,7 @@ from app.statements import Param, Statement, columns_of
 from app.tasks.bounded import DESCRIPTION
 from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
 from app.tasks.queries import BY, FOR_THEM, MAX_TASKS, OWNER, RAISED_AT, THEIR_OWN
-from app.tasks.structs import Task, is_too_long
+from app.tasks.structs import Task, TaskContent, is_too_long
 
 # Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
 COUNT, ADDED, ROWS, IDS = Param("count"), Param("added"), Param("rows"), Param("ids")
@@ -97,9 +97,11 @@ def _create(returned: QueryString) -> Statement:
         QueryString(
             """
         WITH "raised" AS MATERIALIZED (SELECT clock_timestamp() AS "at")
-        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
-        SELECT {}, "new"."title", "new"."description", "number", {}, {}, {}
-        FROM json_to_recordset({}::text::json) AS "new" ("number" bigint, "title" text, "description" text)
+        INSERT INTO "tasks" ("user_id", "title", "description", "completed", "version", "changed_by",
+            "created_at", "updated_at")
+        SELECT {}, "new"."title", "new"."description", "new"."completed", "number", {}, {}, {}
+        FROM json_to_recordset({}::text::json)
+            AS "new" ("number" bigint, "title" text, "description" text, "completed" boolean)
         WHERE {} ORDER BY "number" RETURNING {}
         """,
             OWNER,
@@ -155,6 +157,7 @@ class NewRow(msgspec.Struct):
     number: int
     title: str
     description: str | None
+    completed: bool
 
 
 def row(number: int, operation: Any) -> Row:
@@ -166,7 +169,8 @@ def row(number: int, operation: Any) -> Row:
             it.describes = patch.description is not UNSET
             _leave_if_too_long(it)
         case ReplaceOperation(data=content):
-            it.to_title, it.to_description, it.describes = content.title, content.description, True
+            it.to_title, it.to_description, it.to_completed = content.title, content.description, content.completed
+            it.describes = True
             _leave_if_too_long(it)
         case CompleteOperation(data=completion):
             it.to_completed = completion.completed if completion else UNSET
@@ -174,6 +178,11 @@ def row(number: int, operation: Any) -> Row:
         case _:
             it.deletes = True
     return it
+
+
+def new_row(number: int, content: TaskContent) -> NewRow:
+    """Return a task that is to be added."""
+    return NewRow(number, content.title, content.description, content.completed is True)
 
 
 def _leave_if_too_long(it: Row) -> None:

@@ -16,12 +16,12 @@ from app.tasks.failures import PreconditionRequired
 from app.tasks.remembered import State
 from app.tasks.versions import ANYWAY, Condition, etag
 
-# Weak ones too, which fit nothing that is to be changed (RFC 9110, section 8.8.3.2).
+# Weak ones too: proxies that compress weaken them, and a version is exact either way.
 TAGS = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 STATE = re.compile(rb"r(0|[1-9a-f][0-9a-f]{0,14})-(0|[1-9][0-9]{0,15})")  # in its one spelling
 MAX_STATES = 20  # that a client has: nobody keeps more of one list
 # In one go: a head has room for some thousands, which are not to keep everybody else waiting.
-VERSION = re.compile(rb'(?<![^,\t ])(W/)?"v(0|[1-9][0-9]{0,15})"')
+VERSION = re.compile(rb'(?<![^,\t ])(?:W/)?"v(0|[1-9][0-9]{0,15})"')
 PRIVATE = (b"cache-control", b"private, no-cache")
 
 
@@ -41,7 +41,7 @@ def if_match(request: Request[Any, Any, Any]) -> Condition:
         raise PreconditionRequired
     if b"if-none-match" in sent:
         value = joined(request.scope, b"if-none-match").strip()
-        return Condition([]) if value == b"*" else condition.without(_versions(value, weak=True))
+        return Condition([]) if value == b"*" else condition.without(_versions(value))
     return condition
 
 
@@ -76,6 +76,6 @@ def _tagged(content: Any, tag: bytes, known: bytes, *more: tuple[bytes, bytes]) 
     return Reply(None, headers, 304) if known and is_among(tag, known) else Reply(content, headers)
 
 
-def _versions(value: bytes, *, weak: bool = False) -> list[int]:
+def _versions(value: bytes) -> list[int]:
     """Return the versions among the tags in a header. What is none of ours fits no task."""
-    return [int(version) for is_weak, version in VERSION.findall(value) if weak or not is_weak]
+    return [int(version) for version in VERSION.findall(value)]

@@ -4,7 +4,6 @@ import re
 from functools import partial
 from typing import Any, ClassVar
 
-import msgspec
 from litestar import Controller, Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -14,7 +13,7 @@ from litestar.params import FromPath, JSONBody
 
 from app import upkeep
 from app.auth.middleware import CurrentUser, charge, current_user
-from app.bodies import check_body, check_body_headers, check_optional_body, check_patch_headers
+from app.bodies import body_so_far, check_body, check_body_headers, check_optional_body, check_patch_headers
 from app.failures import Invalid
 from app.handlers import UNREAD, IsHead, Reply, delete, get, is_head, patch, post, put
 from app.openapi import NOT_MODIFIED, failures
@@ -33,6 +32,7 @@ from app.tasks.structs import (
     TaskData,
     TaskListData,
     TaskPatch,
+    check_completion,
     is_too_long,
     too_long,
 )
@@ -74,6 +74,7 @@ class TaskController(Controller):
         "/",
         guards=[check_body],
         operation_id="listTasks",
+        reads_query=True,
         summary="List my tasks",
         responses=NOT_MODIFIED | failures(401, 413, 415, InvalidCursor, 429, 503),
     )
@@ -118,6 +119,7 @@ class TaskController(Controller):
         "/batch",
         guards=[check_body_headers],
         operation_id="batchTasks",
+        reads_query=True,
         summary="Change many tasks, all or nothing",
         status_code=200,
         request_class=BatchRequest,
@@ -149,7 +151,7 @@ class TaskController(Controller):
         guards=[check_body],
         operation_id="getTask",
         summary="Read a task",
-        responses=NOT_MODIFIED | failures(401, 404, 413, 415, 422, 429, 503),
+        responses=NOT_MODIFIED | failures(401, 404, 413, 415, 429, 503),
     )
     async def read(
         self, user: CurrentUser, task_id: FromPath[int], known: IfNoneMatch, is_head: IsHead
@@ -164,7 +166,7 @@ class TaskController(Controller):
         "/{task_id:str}",
         guards=[check_body_headers],
         operation_id="replaceTask",
-        summary="Replace a task's title and description",
+        summary="Replace a task",
         responses=failures(*CHANGE),
     )
     async def replace(
@@ -175,7 +177,7 @@ class TaskController(Controller):
         key: IdempotencyKey,
         data: JSONBody[TaskContent],
     ) -> Reply[TaskData]:
-        """An absent description becomes null. Whether the task is completed stays as it is."""
+        """An absent description becomes null; an absent `completed` stays as it is."""
         change = patch_beside if is_too_long(data.description) else queries.replace_task
         task = await change(user, task_id, data, condition, key)
         return tagged(TaskData(task), task.version, b"", *replayed(key))
@@ -226,13 +228,14 @@ class TaskController(Controller):
     )
     async def complete(
         self,
+        request: Request[Any, Any, Any],
         user: CurrentUser,
         task_id: FromPath[int],
         condition: IfMatch,
         key: IdempotencyKey,
         data: JSONBody[TaskCompletion | None] = None,
     ) -> Reply[TaskData]:
-        """Without a body, or without `completed` in it, it is turned round: two of these at once are two flips."""
-        completed = None if data is None or data.completed is msgspec.UNSET else data.completed
+        """Without a body, or with an empty object, it is turned round: two of these at once are two flips."""
+        completed = check_completion(data, body_so_far(request))
         task = await queries.complete_task(user, task_id, completed, condition, key)
         return tagged(TaskData(task), task.version, b"", *replayed(key))

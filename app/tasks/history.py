@@ -179,8 +179,9 @@ class HistoryController(Controller):
         "/{task_id:str}/history",
         guards=[check_body],
         operation_id="getTaskHistory",
+        reads_query=True,
         summary="List the changes of a task",
-        responses=failures(401, 404, 413, 415, 422, 429, 503),
+        responses=failures(401, 404, 413, 415, 429, 503),
     )
     async def history(
         self, user: CurrentUser, task_id: FromPath[int], wanted: InWindow, is_head: IsHead

@@ -15,7 +15,7 @@ from app.envelopes import Data
 from app.failures import Failure, Invalid
 from app.query import pairs
 from app.tasks.failures import InOperation, PreconditionRequired
-from app.tasks.structs import TaskCompletion, TaskContent, TaskPatch, is_too_long, too_long
+from app.tasks.structs import TaskCompletion, TaskContent, TaskPatch, check_completion, is_too_long, too_long
 
 MAX_OPERATIONS = 100
 MAX_BATCH_BYTES = 256 * 1024
@@ -60,7 +60,7 @@ class UpdateOperation(Operation, frozen=True, tag="update"):
 
 
 class ReplaceOperation(Operation, frozen=True, tag="replace"):
-    """Replace title and description, as `PUT /api/tasks/{id}` does."""
+    """Replace a task, as `PUT /api/tasks/{id}` does."""
 
     id: TaskId
     data: TaskContent
@@ -202,11 +202,11 @@ def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:
     """Return the operation. That it is JSON, whoever has skipped it before has seen. Raises InOperation."""
     try:
         try:
-            return decoder.decode(raw)
+            return _checked(decoder.decode(raw), raw)
         except msgspec.ValidationError as error:
             if not str(error).startswith("Expected `int`, got `float`"):
                 raise
-            return msgspec.convert(_with_integers(msgspec.json.decode(raw)), AnyOperation)
+            return _checked(msgspec.convert(_with_integers(msgspec.json.decode(raw)), AnyOperation), raw)
     except Invalid as error:  # of what is in `data`
         raise _bad(index, f"data.{error.field}", error.message) from error
     except msgspec.ValidationError as error:
@@ -214,6 +214,13 @@ def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:
         if reason.field == "body":
             raise _bad(index, "", "An operation must be a JSON object") from error
         raise _bad(index, reason.field, reason.message) from error
+
+
+def _checked(operation: AnyOperation, raw: msgspec.Raw) -> AnyOperation:
+    """Return the operation. Raises Invalid where its completion asks for nothing that is known."""
+    if isinstance(operation, CompleteOperation) and operation.data is not None:
+        check_completion(operation.data, msgspec.json.encode(msgspec.json.decode(raw)["data"]))
+    return operation
 
 
 def _with_integers(operation: dict[str, Any]) -> dict[str, Any]:

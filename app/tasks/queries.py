@@ -92,12 +92,14 @@ GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
 CREATE = ChangeStatement(
     QueryString(
         """
-        INSERT INTO "tasks" ("user_id", "title", "description", "version", "changed_by", "created_at", "updated_at")
-        SELECT {}, {}, {}, {}, {}, {}, {} WHERE {} AND {} RETURNING {}
+        INSERT INTO "tasks" ("user_id", "title", "description", "completed", "version", "changed_by",
+            "created_at", "updated_at")
+        SELECT {}, {}, {}, coalesce({}::boolean, false), {}, {}, {}, {} WHERE {} AND {} RETURNING {}
         """,
         OWNER,
         TITLE,
         DESCRIPTION,
+        COMPLETED,
         REVISION,
         BY,
         RAISED_AT,
@@ -110,7 +112,6 @@ CREATE = ChangeStatement(
     travels=True,
     returns_task=True,
 )
-REPLACE = update({TaskTable.title: TITLE, TaskTable.description: DESCRIPTION})
 PATCH = update(
     {
         TaskTable.title: QueryString('coalesce({}::text, "title")', TITLE),
@@ -151,7 +152,8 @@ async def create_task(owner: Owner, content: TaskContent, key: Key | None = None
     Raises InvalidToken where the owner is unknown and may not be added; LimitReached where `max_tasks` are stored, and
     it is not 0; KeyReused, and TaskNotFound for one that was stored with this key and is gone for good.
     """
-    values = {"title": content.title, "description": content.description, "by": owner.by, "max_tasks": max_tasks}
+    values = {"title": content.title, "description": content.description, "completed": _or_none(content.completed)}
+    values |= {"by": owner.by, "max_tasks": max_tasks}
     made = await (owners.store(CREATE, owner, **values) if key is None else once(CREATE, key, owner, **values))
     if not made:
         raise LimitReached(max_tasks)
@@ -161,9 +163,9 @@ async def create_task(owner: Owner, content: TaskContent, key: Key | None = None
 async def replace_task(
     owner: Owner, task_id: int, content: TaskContent, condition: Condition = ANYWAY, key: Key | None = None
 ) -> Task:
-    """Set title and description, and leave `completed`. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    values = {"title": content.title, "description": content.description}
-    return await change(REPLACE, owner, task_id, condition, key, **values)
+    """Set title and description, and what else is named. Raises TaskNotFound, PreconditionFailed, KeyReused."""
+    patch = TaskPatch(content.title, content.description, content.completed)
+    return await patch_task(owner, task_id, patch, condition, key)
 
 
 async def patch_task(

@@ -1,5 +1,6 @@
 """Tasks on the wire: what a client sends, checked, and what it gets back."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from app.failures import Invalid
 MAX_ID = 2**63 - 1  # that PostgreSQL could look for; those that it gives out stay below 2**53
 MAX_TITLE = 500  # characters, that is Unicode code points, as PostgreSQL counts them
 MAX_DESCRIPTION = 32_768  # characters of a new one; there are longer ones from before
+EMPTY_OBJECT = re.compile(rb"\s*\{\s*\}\s*")
 
 
 # `queries` selects the columns that these fields name, in this order.
@@ -102,14 +104,15 @@ Description = Annotated[
 
 
 class TaskContent(msgspec.Struct, frozen=True):
-    """What a client may say about a task; an absent description is null. Fields that are not known are ignored.
+    """What a client may say about a task; an absent description is null, an absent `completed` stays as it is.
 
-    The title's limits count after trimming, so they are checked here and not by its type. How long a description may be
-    hangs on the one that is there: `is_too_long`.
+    Fields that are not known are ignored. The title's limits count after trimming, so they are checked here and not by
+    its type. How long a description may be hangs on the one that is there: `is_too_long`.
     """
 
     title: Title
     description: Description = None
+    completed: bool | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Trim the title. Raises Invalid for what PostgreSQL would not hold."""
@@ -133,9 +136,21 @@ class TaskPatch(msgspec.Struct, frozen=True):
 
 
 class TaskCompletion(msgspec.Struct, frozen=True):
-    """What `completed` is to be, for a client that may have to ask again. Absent, it is turned round."""
+    """What `completed` is to be, for a client that may have to ask again. `{}` turns it round."""
 
     completed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def check_completion(completion: TaskCompletion | None, body: bytes) -> bool | None:
+    """Return what `completed` is to be; None where it is to be turned round, which no body asks for but `{}`.
+
+    Raises Invalid: whoever misspells `completed` must not turn round what they want to set.
+    """
+    if completion is not None and completion.completed is not msgspec.UNSET:
+        return completion.completed
+    if body and not EMPTY_OBJECT.fullmatch(body):
+        raise Invalid("completed", "Completed is required in a body that is not empty")
+    return None
 
 
 def is_too_long(description: str | msgspec.UnsetType | None) -> bool:

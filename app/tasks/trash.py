@@ -98,6 +98,7 @@ class TrashController(Controller):
     @get(
         "/trash",
         operation_id="listTrash",
+        reads_query=True,
         summary="List my deleted tasks",
         responses=failures(401, 413, 415, InvalidCursor, 429, 503),
     )

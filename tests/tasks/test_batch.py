@@ -211,6 +211,11 @@ class TestRefused:
             ({"op": "replace", "id": 1, "data": {}}, ".data.title", "Title is required"),
             ({"op": "complete", "id": 1, "data": []}, ".data", "Data must be an object or null"),
             (
+                {"op": "complete", "id": 1, "data": {"is_completed": True}},
+                ".data.completed",
+                "Completed is required in a body that is not empty",
+            ),
+            (
                 {"op": "complete", "id": 1, "data": {"completed": None}},
                 ".data.completed",
                 "Completed must be true or false",

@@ -107,13 +107,28 @@ class TestCreate:
             ada,
             id=99,
             user_id="bob",
-            completed=True,
+            version=7,
             created_at="1999-01-01T00:00:00Z",
             tags=[{"deep": [[1e300]]}],
         )
 
-        assert (task["user_id"], task["completed"], task["id"] == 99) == ("ada", False, False)
+        assert (task["user_id"], task["version"], task["id"] == 99) == ("ada", 1, False)
         assert task["created_at"] > "2026"
+
+    @pytest.mark.parametrize("completed", [True, False])
+    async def test_it_is_completed_where_the_client_says_so(self, ada: httpx.AsyncClient, completed: bool) -> None:
+        task = await created(ada, completed=completed)
+        assert task["completed"] is completed
+        assert (await ada.get(f"/api/tasks/{task['id']}")).json() == {"data": task}
+
+    @pytest.mark.parametrize("completed", [None, 1, 0, "true", [], {}])
+    async def test_what_is_no_truth_value_is_refused(self, ada: httpx.AsyncClient, completed: Any) -> None:
+        task = await created(ada)
+        body = {"title": "x", "completed": completed}
+        for method, path in (("POST", "/api/tasks"), ("PUT", f"/api/tasks/{task['id']}")):
+            answer = await ada.request(method, path, json=body)
+            assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, "completed")
+        assert (await ada.get("/api/tasks")).json() == {"data": [task]}
 
     async def test_a_user_whom_the_database_has_not_seen_just_works_also_thirty_at_once(
         self, ada: httpx.AsyncClient, sql: Any
@@ -207,11 +222,17 @@ class TestRead:
 
 
 class TestReplace:
+    @pytest.mark.parametrize("completed", [True, False])
+    async def test_completed_is_replaced_where_it_is_named(self, ada: httpx.AsyncClient, completed: bool) -> None:
+        task = await created(ada, completed=not completed)
+        after = await ada.put(f"/api/tasks/{task['id']}", json={**task, "completed": completed})
+        assert after.json()["data"]["completed"] is completed
+
     async def test_title_and_description_are_replaced_and_completed_stays(self, ada: httpx.AsyncClient) -> None:
         task = await created(ada, description="Two litres")
         flipped = (await ada.patch(f"/api/tasks/{task['id']}/complete")).json()["data"]
 
-        answer = await ada.put(f"/api/tasks/{task['id']}", json={"title": " Buy oats ", "completed": False, "id": 5})
+        answer = await ada.put(f"/api/tasks/{task['id']}", json={"title": " Buy oats ", "id": 5})
 
         after = answer.json()["data"]
         assert answer.status_code == 200
@@ -268,12 +289,47 @@ class TestFlip:
         assert min(stamps) > task["updated_at"]
         assert (await ada.get(f"/api/tasks/{task['id']}")).json()["data"]["completed"] is True
 
-    async def test_a_body_is_not_looked_at(self, ada: httpx.AsyncClient) -> None:
+    @pytest.mark.parametrize("body", [None, b"", b"{}", b" {\n} ", b" \t"])
+    @pytest.mark.parametrize("kind", [{}, {"content-type": "application/json"}])
+    async def test_no_body_and_an_empty_object_turn_it_round(
+        self, ada: httpx.AsyncClient, body: bytes | None, kind: dict[str, str]
+    ) -> None:
         task = await created(ada)
-        answer = await ada.patch(
-            f"/api/tasks/{task['id']}/complete", content="{", headers={"content-type": "text/plain"}
-        )
-        assert answer.status_code == 200
+        answer = await ada.patch(f"/api/tasks/{task['id']}/complete", content=body, headers=kind)
+        expected = (422, None) if body == b" \t" else (200, True)
+        assert (answer.status_code, answer.json().get("data", {}).get("completed")) == expected
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            (b'{"is_completed": true}', 422),
+            (b'{"Completed": true}', 422),
+            (b'{"title": "x"}', 422),
+            (b'{"completed": null}', 422),
+            (b'{"completed": 1}', 422),
+            (b"null", 422),
+            (b"true", 422),
+            (b"[]", 422),
+            (b"[{}]", 422),
+            (b'""', 422),
+            (b"0", 422),
+            (b"{", 400),
+            (b"completed=true", 400),
+        ],
+    )
+    async def test_any_other_body_turns_nothing_round(self, ada: httpx.AsyncClient, body: bytes, status: int) -> None:
+        task = await created(ada)
+        path = f"/api/tasks/{task['id']}/complete"
+        assert (await ada.patch(path, content=body)).status_code == status
+        assert (await ada.patch(path, content=body, headers={"content-type": "text/plain"})).status_code == 415
+        assert (await ada.get(f"/api/tasks/{task['id']}")).json()["data"] == task
+
+    async def test_a_whole_task_is_taken_for_its_completed(self, ada: httpx.AsyncClient) -> None:
+        task = await created(ada)
+        path = f"/api/tasks/{task['id']}/complete"
+        for completed in (True, True, False):
+            answer = await ada.patch(path, json={**task, "completed": completed})
+            assert answer.json()["data"]["completed"] is completed
 
 
 VERBS = [

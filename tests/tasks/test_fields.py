@@ -40,11 +40,11 @@ def test_what_can_be_set_can_be_set_in_a_batch_and_brought_back(field: str) -> N
 
 @pytest.mark.parametrize("change", [queries.CREATE, bulk.CREATE], ids=["alone", "batch"])
 def test_what_a_task_is_made_of_is_stored_at_once(change: Statement) -> None:
-    stored = re.search(r'INSERT INTO "tasks" \((.+?)\)', change.sql)
+    stored = re.search(r'INSERT INTO "tasks" \((.+?)\)', change.sql, re.DOTALL)
     assert stored
-    assert {f'"{field}"' for field in TaskContent.__struct_fields__} <= {*stored[1].split(", ")}
+    assert {f'"{field}"' for field in TaskContent.__struct_fields__} <= {each.strip() for each in stored[1].split(",")}
 
 
 @pytest.mark.parametrize("field", TaskContent.__struct_fields__)
 def test_what_a_task_is_made_of_is_replaced_together(field: str) -> None:
-    assert f'"{field}" =' in queries.REPLACE.sql
+    assert f'"{field}" =' in queries.PATCH.sql

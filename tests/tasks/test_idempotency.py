@@ -275,6 +275,7 @@ class TestKey:
             "fingerprint": b"",
             "title": "x",
             "description": None,
+            "completed": False,
             "by": None,
             "max_tasks": 0,
         }
@@ -430,7 +431,7 @@ class TestTransaction:
     @staticmethod
     async def make(key: Key, *titles: str, owner: str = "ada") -> list[str]:
         async def work() -> list[str]:
-            content = {"owner": owner, "description": None, "by": None, "max_tasks": 0}
+            content = {"owner": owner, "description": None, "completed": False, "by": None, "max_tasks": 0}
             keep = {"owner": owner, "answer": json.dumps(titles), **key.values()}
             creates = [(queries.CREATE, {**content, "title": title}) for title in titles]
             await database.fetch_all(*creates, (KEEP, keep))

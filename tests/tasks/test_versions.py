@@ -161,7 +161,7 @@ class TestConditions:
     @pytest.mark.parametrize(
         "header",
         [
-            *({"if-match": tags} for tags in ('"v1"', "*", '"v9", "v1"')),
+            *({"if-match": tags} for tags in ('"v1"', "*", '"v9", "v1"', 'W/"v1"', '"v9", W/"v1"')),
             {"if-none-match": '"v2", "r1-1", W/"v3"'},
             *({"if-match": tags, "if-none-match": '"v2"'} for tags in ('"v1", "v2"', "*")),
         ],
@@ -175,7 +175,7 @@ class TestConditions:
     @pytest.mark.parametrize(
         "header",
         [
-            *({"if-match": tags} for tags in ('"v2"', 'W/"v1"', "v1", "", '"v01"')),
+            *({"if-match": tags} for tags in ('"v2"', 'W/"v2"', "v1", "w/v1", "", '"v01"')),
             *({"if-none-match": tags} for tags in ('"v1"', 'W/"v1"', "*", '"v2", "v1"')),
             *({"if-match": tags, "if-none-match": '"v1"'} for tags in ('"v1"', '"v1", "v2"', "*")),
             {"if-match": '"v1"', "if-none-match": "*"},
