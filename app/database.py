@@ -6,6 +6,7 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, repeat
@@ -15,6 +16,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from app import embedded, migrations, pool, settings, user_table
+from app.as_staff import StaffTransaction, fetch_as_staff
 from app.failures import Unavailable
 from app.pulse import Pulse
 from app.statements import Statement
@@ -26,19 +28,6 @@ T = TypeVar("T")
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
 SECONDS_TO_CLOSE = 1
 HEAD_START_SECONDS = 1.0  # for a database that is there, before the service listens without it
-
-# Piccolo asks for the staff and for migrations: as who we log in as, and for all owners. Until its transaction ends,
-# so that it is no state of a session, which a pooler would hand on.
-AS_STAFF = "SELECT set_config('role', 'none', true), set_config('tasks.staff', 'on', true)"
-
-
-class StaffTransaction(PostgresTransaction):
-    """A transaction of Piccolo's."""
-
-    async def begin(self) -> None:
-        """Begin it, for the staff."""
-        await super().begin()
-        await self.connection.execute(AS_STAFF)
 
 
 class Database(PostgresEngine):
@@ -77,12 +66,12 @@ class Database(PostgresEngine):
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
         async with self.pool.acquire() as connection:
-            return await _as_staff(connection, query, args or ())
+            return await fetch_as_staff(connection, query, args or ())
 
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
         connection = await self.get_new_connection()
         try:
-            return await _as_staff(connection, query, args or ())
+            return await fetch_as_staff(connection, query, args or ())
         finally:
             await connection.close()
 
@@ -120,16 +109,24 @@ class Database(PostgresEngine):
         """
         if not self.ready:
             raise Unavailable
+        pool, owner = self.pool, values.get("owner")
+        # Here, and not in a coroutine of the pool's, which would cost as much as a header.
+        until = math.inf if owner is None or pool.owners.try_acquire(owner) else await pool.turn(owner)
         try:
-            return await self.pool.run(statement.sql, statement.bind(values), owner=values.get("owner"))
+            return await pool.run(statement.sql, statement.bind(values), until=until)
         except OSError:
             self._revive()
             raise
+        finally:
+            if owner is not None:
+                pool.owners.release(owner)
 
     async def change(self, statement: Statement, **values: Any) -> Sequence[Any]:
         """Run one statement that changes what is `owner`'s, alone or in a group. Raises what `fetch` does."""
         if not self.ready:
             raise Unavailable
+        if statement.together is None or not self.pool.prepares:
+            return await self.fetch(statement, **values)
         try:
             return await self.pool.change(statement, values["owner"], statement.bind(values))
         except OSError:
@@ -215,12 +212,6 @@ async def _missing_migrations(chosen: settings.Settings) -> set[tuple[str, str]]
         return await migrations.missing(connection)
     finally:
         await connection.close(timeout=chosen.database_timeout)
-
-
-async def _as_staff(connection: asyncpg.Connection, query: str, args: Sequence[Any]) -> list[asyncpg.Record]:
-    async with connection.transaction():
-        await connection.execute(AS_STAFF)
-        return await connection.fetch(query, *args)
 
 
 async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str, heard: asyncio.Event) -> T:

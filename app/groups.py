@@ -41,9 +41,7 @@ class GroupingPool(OwnersPool):
         self._kinds: dict[Statement, _Kind] = {}
 
     async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
-        """Run a change of what is an owner's, alone or in a group, and return its rows. Raises what `run` does."""
-        if statement.together is None or not self.prepares:
-            return await super().run(statement.sql, arguments, owner=owner)
+        """Run a change that can travel with others of its kind, and return its rows. Raises what `run` does."""
         kind = self._kinds.get(statement)
         if kind is None:
             kind = self._kinds[statement] = _Kind(super().run, self.owners, self.margin, statement)

@@ -64,21 +64,18 @@ class Limiter:
         self._secret = self._memory[:SECRET_BYTES]
         self._place = lru_cache(REMEMBERED)(self._place_of)
 
-    def take(self, name: str, cost: int = 1) -> tuple[RawHeaders, int]:
-        """Count a request of this cost, unless nothing is left.
-
-        Returns headers that tell what is left, and the seconds to wait: 0 but for one too many.
-        """
-        return self._alone(name, cost, is_let=False)
-
     def charge(self, name: str, cost: int) -> RawHeaders:
         """Count what a request costs beyond what was taken when it came, also where that much is not left.
 
         Returns headers that tell what is left.
         """
-        return self._alone(name, cost, is_let=True)[0]
+        return self.take(name, cost, is_let=True)[0]
 
-    def _alone(self, name: str, cost: int, *, is_let: bool) -> tuple[RawHeaders, int]:
+    def take(self, name: str, cost: int = 1, *, is_let: bool = False) -> tuple[RawHeaders, int]:
+        """Count a request of this cost, unless nothing is left and it is not let through all the same.
+
+        Returns headers that tell what is left, and the seconds to wait: 0 but for one too many.
+        """
         digest, start = self._place(name)
         if self._file < 0:
             return self._take(digest, start, cost, is_let)

@@ -19,7 +19,8 @@ from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.apps.migrations.tables import Migration
 
 from app import migrations, roles
-from app.database import AS_STAFF, StaffTransaction, database
+from app.as_staff import AS_STAFF, StaffTransaction
+from app.database import database
 from app.migrations import BLOCKED, FAILED, UNREACHABLE
 
 LOCK_TIMEOUT = "3s"  # for a table that others use: later requests wait behind us for as long

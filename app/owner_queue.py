@@ -14,8 +14,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-import asyncpg
-
 from app.lanes import CROWD, Crowded
 from app.steps import SteppedPool, Steps
 
@@ -114,7 +112,7 @@ def _expire(turn: Turn) -> None:
 
 
 class OwnersPool(SteppedPool):
-    """A pool in which each owner has two statements in flight."""
+    """A pool in which each owner has two statements in flight: who runs one takes a place, and releases it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what asyncpg's takes."""
@@ -122,25 +120,6 @@ class OwnersPool(SteppedPool):
         size = self.get_max_size()
         limit = max(1, min(LIMIT, size - 1))
         self.owners = OwnerQueue(limit, (1 + CROWD) * size - limit)  # as many as if the owner had all connections
-
-    async def run(
-        self,
-        sql: str,
-        arguments: list[Any],
-        *,
-        owner: str | None = None,
-        are_many: bool = False,
-        until: float = math.inf,
-    ) -> list[asyncpg.Record]:
-        """Run one statement, in its owner's turn if it has one, and return its rows. Raises what `Pool.run` does."""
-        if owner is None:
-            return await super().run(sql, arguments, are_many=are_many, until=until)
-        if not self.owners.try_acquire(owner):  # or a coroutine more for each statement
-            until = await self.turn(owner)
-        try:
-            return await super().run(sql, arguments, until=until)
-        finally:
-            self.owners.release(owner)
 
     @asynccontextmanager
     async def transaction(

@@ -12,6 +12,7 @@ import pytest
 from piccolo.querystring import QueryString
 
 from app import groups, owner_queue
+from app.database import Database
 from app.groups import GroupingPool
 from app.lanes import Crowded
 from app.statements import Param, Statement
@@ -70,7 +71,9 @@ async def held(table: asyncpg.Connection, *names: str) -> AsyncIterator[None]:
 
 
 def change(pool: GroupingPool, statement: Statement, name: str) -> "asyncio.Task[Sequence[Sequence[Any]]]":
-    return asyncio.create_task(pool.change(statement, name, [name]))
+    service = Database()
+    service.pool, service.ready = pool, True
+    return asyncio.create_task(service.change(statement, owner=name, name=name))
 
 
 async def at_once(pool: GroupingPool, statement: Statement, *names: str) -> list[Any]:

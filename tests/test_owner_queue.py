@@ -10,13 +10,15 @@ import pytest
 from piccolo.querystring import QueryString
 
 from app import groups, owner_queue
+from app.database import Database
 from app.groups import GroupingPool
 from app.lanes import Crowded
 from app.statements import Param, Statement
 from tests.test_pool import opened
 
-SLOW = "SELECT pg_advisory_xact_lock_shared(7), $1::text"
-QUICK = "SELECT $1::text"
+SLOW = "SELECT pg_advisory_xact_lock_shared(7), {}::text"
+QUICK = "SELECT {}::text"
+SLEEP = "SELECT pg_sleep(0.7), {}::text"
 BUSY = """
     SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
     WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
@@ -56,7 +58,10 @@ async def held_up(sql: asyncpg.Connection) -> AsyncGenerator[None]:
 
 
 def ask(pool: GroupingPool, owner: str, sql: str = SLOW) -> "asyncio.Task[list[Any]]":
-    return asyncio.create_task(pool.run(sql, [owner], owner=owner))
+    service = Database()
+    service.pool, service.ready = pool, True
+    statement = Statement(QueryString(sql, Param("owner")))
+    return asyncio.create_task(service.fetch(statement, owner=owner))
 
 
 def add(pool: GroupingPool, owner: str, number: str) -> "asyncio.Task[Sequence[Any]]":
@@ -127,11 +132,11 @@ async def test_a_transaction_counts_for_its_whole_length(database_url: str) -> N
 
 async def test_whoever_waits_has_no_more_time_than_anybody(database_url: str, sql: asyncpg.Connection) -> None:
     async with opened(database_url, database_timeout=1) as it:
-        first = [asyncio.create_task(it.run("SELECT pg_sleep(0.7)", [], owner="ada")) for _ in range(2)]
+        first = [ask(it, "ada", SLEEP) for _ in range(2)]
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)
         began = loop.time()
-        second = [asyncio.create_task(it.run("SELECT pg_sleep(0.7)", [], owner="ada")) for _ in range(4)]
+        second = [ask(it, "ada", SLEEP) for _ in range(4)]
         told = await asyncio.gather(*second, return_exceptions=True)
         assert {type(each) for each in told} == {TimeoutError}
         assert loop.time() - began < 1.2

@@ -199,16 +199,17 @@ class Cycle:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError("An answer is not as long as it said")
+        connection = self._connection
         if data := self._head + body:
             self._head = b""
-            self._connection.transport.write(data)
-            if self._connection.flow.write_paused:
-                self._connection.hold(self, len(data))
+            connection.transport.write(data)
+            if connection.flow.write_paused:
+                connection.hold(self, len(data))
         if more:
-            self._connection.go_on()
+            connection.go_on()
         else:
             self.response_complete = True
             self.wake()
             if not self.keep_alive:
-                self._connection.close_after(self)
-            self._connection.on_response_complete()
+                connection.close_after(self)
+            connection.on_response_complete()

@@ -87,13 +87,13 @@ class TaskController(Controller):
         """
         said = request.scope["query_string"]
         query = parameters.read(said) if said else None
-        secret = request.app.state["settings"].secret
-        if is_head:
-            return listed(UNREAD, await pages.state_of(user, query, secret), known)
         paid = partial(charge, request)
-        if query is None:
+        if query is None and not is_head:
             found = await pages.all_tasks(user, states(known), paid)
             return listed(found.content, found.state, known)
+        secret = request.app.state["settings"].secret
+        if query is None or is_head:
+            return listed(UNREAD, await pages.state_of(user, query, secret), known)
         found = await pages.some_tasks(user, query, states(known), secret, paid)
         link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
         return listed(found.content, found.state, known, *link)

@@ -17,7 +17,7 @@ from app.envelopes import encode
 from app.failures import Unavailable
 from app.handlers import Stream
 from app.tasks import costs, cursors, listing
-from app.tasks.bounded import MAX_BYTES, MAX_ROWS, TOO_LONG, inline, long_reads
+from app.tasks.bounded import MAX_BYTES, MAX_ROWS, TOO_LONG, long_reads
 from app.tasks.costs import Charge
 from app.tasks.cursors import Place
 from app.tasks.listing import array, rows_of, state_in
@@ -25,7 +25,6 @@ from app.tasks.parameters import Query
 from app.tasks.remembered import State, lists
 from app.tasks.structs import Page, Task, TaskListData
 
-FEW_ROWS = 32  # that there is room for in any list
 COUNT_OF_FIELDS = len(Task.__struct_fields__)
 EVERYTHING = Query()
 
@@ -77,14 +76,12 @@ async def all_tasks(owner: Owner, known: list[State], charge: Charge = costs.fre
     """
     kept = lists.find(owner.id)
     known_here = [*known, kept[0]] if kept else known
-    expected = lists.expected(owner.id)
-    limit = MAX_ROWS if expected is None else max(expected + expected // 4, FEW_ROWS)
+    limit, size = lists.room(owner.id)
     found = None
     if limit > MAX_ROWS and kept:
         limit = 1  # what is remembered need not be read: whether it is still right, the state alone tells
     if limit <= MAX_ROWS:
-        values = {"known": array(known_here), "limit": limit + 1, "inline": inline(limit)}
-        rows = await database.fetch(listing.ALL, owner=owner.id, **values)
+        rows = await database.fetch(listing.ALL, owner=owner.id, known=array(known_here), limit=limit + 1, inline=size)
         state = state_in(rows[0])
         if state and kept and kept[0] == state:
             return Listed(state, msgspec.Raw(kept[1]))

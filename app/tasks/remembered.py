@@ -7,9 +7,13 @@ is never sent unasked.
 from collections import OrderedDict
 from typing import NamedTuple
 
+from app.tasks.bounded import MAX_ROWS, inline
+
 MAX_BYTES = 16 * 1024 * 1024  # of all lists together, in each process
 MAX_LIST_BYTES = 1024 * 1024  # of one: a longer one would push out those of many
 MAX_SEEN = 10_000  # owners of whom it is known what they asked for last
+FEW_ROWS = 32  # that there is room for in any list
+ROOM = MAX_ROWS, inline(MAX_ROWS)  # for a list of which nothing is known
 
 
 class State(NamedTuple):
@@ -26,7 +30,7 @@ class Remembered:
         """Keep so many bytes at most."""
         self._limit = limit
         self._seen: dict[str, State] = {}
-        self._lengths: dict[str, int] = {}
+        self._room: dict[str, tuple[int, int]] = {}
         self._lists: OrderedDict[str, tuple[State, bytes]] = OrderedDict()
         self.size = 0  # bytes
 
@@ -37,15 +41,16 @@ class Remembered:
             self._lists.move_to_end(owner)
         return found
 
-    def expected(self, owner: str) -> int | None:
-        """Return how many tasks the owner's list had when it was last read, if that is known."""
-        return self._lengths.get(owner)
+    def room(self, owner: str) -> tuple[int, int]:
+        """Return how many tasks the next reading of the owner's list makes room for, and bytes for each description."""
+        return self._room.get(owner, ROOM)
 
     def expect(self, owner: str, length: int) -> None:
-        """Note how many tasks the owner's list has, so that the next reading makes room for so many."""
-        if len(self._lengths) >= MAX_SEEN:
-            self._lengths.clear()
-        self._lengths[owner] = length
+        """Note how many tasks the owner's list has, so that the next reading makes room for so many and a few."""
+        if len(self._room) >= MAX_SEEN:
+            self._room.clear()
+        rows = max(length + length // 4, FEW_ROWS)
+        self._room[owner] = rows, inline(rows)
 
     def keep(self, owner: str, state: State, body: bytes) -> None:
         """Keep it in place of an older one, and of what was asked for longest ago.
