@@ -164,8 +164,8 @@ async def replace_task(
     owner: Owner, task_id: int, content: TaskContent, condition: Condition = ANYWAY, key: Key | None = None
 ) -> Task:
     """Set title and description, and what else is named. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    patch = TaskPatch(content.title, content.description, content.completed)
-    return await patch_task(owner, task_id, patch, condition, key)
+    values = {"title": content.title, "description": content.description, "completed": _or_none(content.completed)}
+    return Task(*await change(PATCH, owner, task_id, condition, key, describes=True, **values))
 
 
 async def patch_task(
@@ -176,14 +176,14 @@ async def patch_task(
     Raises TaskNotFound, PreconditionFailed, KeyReused.
     """
     if patch == TaskPatch():
-        return await change(UNCHANGED, owner, task_id, condition, key)
+        return Task(*await change(UNCHANGED, owner, task_id, condition, key))
     values = {
         "title": _or_none(patch.title),
         "describes": patch.description is not msgspec.UNSET,
         "description": _or_none(patch.description),
         "completed": _or_none(patch.completed),
     }
-    return await change(PATCH, owner, task_id, condition, key, **values)
+    return Task(*await change(PATCH, owner, task_id, condition, key, **values))
 
 
 async def complete_task(
@@ -197,26 +197,20 @@ async def complete_task(
 
     Raises TaskNotFound, PreconditionFailed, KeyReused.
     """
-    return await change(COMPLETE, owner, task_id, condition, key, completed=completed)
+    return Task(*await change(COMPLETE, owner, task_id, condition, key, completed=completed))
 
 
 async def delete_task(
     owner: Owner, task_id: int, condition: Condition = ANYWAY, key: Key | None = None, *, for_good: bool = False
 ) -> None:
     """Move it to the trash, or let nothing be left of it. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    await _changed(DELETE_FOR_GOOD if for_good else DELETE, owner, task_id, condition, key)
+    await change(DELETE_FOR_GOOD if for_good else DELETE, owner, task_id, condition, key)
 
 
 async def change(
     change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None = None, **values: Any
-) -> Task:
-    """Change one of the owner's tasks, and return it. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    return Task(*await _changed(change, owner, task_id, condition, key, **values))
-
-
-async def _changed(
-    change: ChangeStatement, owner: Owner, task_id: int, condition: Condition, key: Key | None, **values: Any
 ) -> Sequence[Any]:
+    """Change one of the owner's tasks, and return its row. Raises TaskNotFound, PreconditionFailed, KeyReused."""
     rows = await attempt(change, owner, task_id, condition, key, **values)
     if not rows:
         if condition.versions is None:
