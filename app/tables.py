@@ -48,6 +48,7 @@ class Task(Table, tablename="tasks", db=database):
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
     deleted_at = Timestamptz(null=True, default=None, help_text="When it was moved to the trash.")
     changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
+    changes = Integer(null=False, default=0, help_text="How often it was changed since that is counted.")
 
     title_has_text = Check("btrim(title) <> ''")
 
@@ -72,7 +73,7 @@ class TaskVersion(Table, tablename="task_versions", db=database):
     ordinal = Integer(
         null=False,
         default=0,
-        help_text="1 for the task's first state, and one more for each after it; 0 where nobody has counted yet.",
+        help_text="Over 1 where there were states before it, which are gone, or are counted here.",
     )
 
 
@@ -89,6 +90,7 @@ class Revision(Table, tablename="revisions", db=database):
     epoch = BigInt(null=False, default=0, help_text="At random, and another after each change.")
     searched = BigInt(null=False, default=-1, help_text="Not used any more; versions before 0013 read it.")
     stored = BigInt(null=False, default=0, help_text="How many tasks there are of theirs, the trash included.")
+    stamped = Timestamptz(null=True, default=None, help_text="When the last change was. Each is later than the last.")
 
 
 class IdempotencyKey(Table, tablename="idempotency_keys", db=database):

@@ -120,6 +120,7 @@ TASKS: Catalog = {
         "revisions.epoch bigint NOT NULL DEFAULT ((random() * ('9007199254740991'::bigint)::double precision))::bigint",
         "revisions.revision bigint NOT NULL DEFAULT 0",
         "revisions.searched bigint NOT NULL DEFAULT '-1'::integer",
+        "revisions.stamped timestamp with time zone",
         "revisions.stored bigint NOT NULL DEFAULT 0",
         "revisions.user_id text NOT NULL",
         "task_indexes.at timestamp(3) with time zone NOT NULL DEFAULT 'infinity'::timestamp with time zone",
@@ -154,6 +155,7 @@ TASKS: Catalog = {
         "task_words.version bigint NOT NULL",
         "task_words.words tsvector NOT NULL",
         "tasks.changed_by text",
+        "tasks.changes integer NOT NULL DEFAULT 0",
         "tasks.completed boolean NOT NULL DEFAULT false",
         "tasks.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "tasks.deleted_at timestamp(3) with time zone",
@@ -735,6 +737,8 @@ class TestKnownAndMissing:
             "2026-11-30T12:00:00:000012",
             "2026-11-30T12:00:00:000013",
             "2026-11-30T12:00:00:000019",
+            "2026-11-30T12:00:00:000021",
+            "2026-11-30T12:00:00:000022",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -837,7 +841,7 @@ class TestPiccolosCommand:
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-30T12:00:00:000019" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-30T12:00:00:000022" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,6 +58,7 @@ WHATEVER: dict[str, Any] = {
     "index_at": "infinity",
     "index_at_id": 2**62,
     "inline": 1000,
+    "stamped": datetime(2026, 11, 30, tzinfo=UTC),
     "at_version": 2**63 - 1,
     "at": None,
     "at_id": None,

@@ -7,6 +7,7 @@ operation has a number of its own, in the order in which they were sent, and it 
 
 from collections.abc import Container, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
@@ -49,6 +50,16 @@ class Rules(NamedTuple):
 
 
 RULES = Rules()
+
+
+class Raised(NamedTuple):
+    """An owner's revision after a batch, and when the tasks of it were changed."""
+
+    revision: int
+    stamped: datetime | None
+
+
+NOT_RAISED = Raised(0, None)  # where there was nothing to raise, a trigger sees to both
 
 
 async def run(
@@ -114,13 +125,13 @@ async def _run(
         kind, change, create, show = TaskVersion, bulk.CHANGE_BRIEFLY, bulk.CREATE_BRIEFLY, bulk.SHOW_BRIEFLY
     busy = [index for index, operation in enumerate(operations) if not _is_idle(operation)]
     added = [index for index, operation in enumerate(operations) if isinstance(operation, CreateOperation)]
-    last = await _raised(steps, owner, len(busy), added, max_tasks)
+    last, stamped = await _raised(steps, owner, len(busy), added, max_tasks)
     numbers = dict(enumerate(busy, last - len(busy) + 1))
 
     async def send(statement: Statement, rows: list[Any]) -> list[Task | TaskVersion]:
         if not rows:
             return []
-        values = {"by": owner.by, "rows": encode(rows).decode(), "inline": INLINE_BYTES}
+        values = {"by": owner.by, "stamped": stamped, "rows": encode(rows).decode(), "inline": INLINE_BYTES}
         return [kind(*row) for row in await steps.fetch(statement, owner=owner.id, **values)]
 
     numbered = [(number, operations[index]) for number, index in numbers.items()]
@@ -133,13 +144,13 @@ async def _run(
     return tasks | {numbers[task.version]: task for task in created}
 
 
-async def _raised(steps: Steps, owner: Owner, count: int, added: Sequence[int], max_tasks: int) -> int:
-    """Raise the owner's revision and return it: nobody else changes their tasks from then on.
+async def _raised(steps: Steps, owner: Owner, count: int, added: Sequence[int], max_tasks: int) -> Raised:
+    """Raise the owner's revision: nobody else changes their tasks from then on.
 
     Raises InOperation for the first of the operations that would add a task too many.
     """
     if not count:
-        return 0
+        return NOT_RAISED
     counts = {"count": count, "added": len(added), "max_tasks": max_tasks}
     rows = await steps.fetch(bulk.RAISE, owner=owner.id, **counts)
     if not rows and added:
@@ -150,7 +161,7 @@ async def _raised(steps: Steps, owner: Owner, count: int, added: Sequence[int], 
             stored = await steps.fetch(bulk.STORED, owner=owner.id)
             left = max_tasks - (stored[0][0] if stored else 0)
             raise InOperation(added[max(0, min(left, len(added) - 1))], LimitReached(max_tasks))
-    return rows[0][0] if rows else 0
+    return Raised(*rows[0]) if rows else NOT_RAISED
 
 
 async def _unchanged(

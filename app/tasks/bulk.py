@@ -10,22 +10,24 @@ from piccolo.querystring import QueryString
 from app.statements import Param, Statement, columns_of
 from app.tasks.bounded import DESCRIPTION
 from app.tasks.operations import CompleteOperation, ReplaceOperation, UpdateOperation
-from app.tasks.queries import BY, FOR_THEM, MAX_TASKS, OWNER, RAISED_AT, THEIR_OWN
+from app.tasks.queries import BY, FOR_THEM, MAX_TASKS, OWNER, STAMP, THEIR_OWN
 from app.tasks.structs import Task, TaskContent, is_too_long
 
 # Lists travel as text: asyncpg would have to ask each new connection what arrays and records are.
 COUNT, ADDED, ROWS, IDS = Param("count"), Param("added"), Param("rows"), Param("ids")
+STAMPED = Param("stamped")
 SHORT_COLUMNS = columns_of(Task, description=DESCRIPTION)
 ID_AND_VERSION = QueryString('"tasks"."id", "tasks"."version"')
 AMONG = QueryString('"tasks"."id" = ANY({}::text::bigint[])', IDS)
 
 RAISE = Statement(
     QueryString(
-        """
-        UPDATE "revisions" SET "revision" = "revision" + {}::bigint, "epoch" = DEFAULT, "stored" = "stored" + {}::bigint
-        WHERE {} AND "user_id" = {}
-        AND ({}::bigint = 0 OR {}::bigint = 0 OR "stored" + {}::bigint <= {}::bigint)
-        RETURNING "revision"
+        f"""
+        UPDATE "revisions" SET "revision" = "revision" + {{}}::bigint, "epoch" = DEFAULT, "stamped" = {STAMP},
+            "stored" = "stored" + {{}}::bigint
+        WHERE {{}} AND "user_id" = {{}}
+        AND ({{}}::bigint = 0 OR {{}}::bigint = 0 OR "stored" + {{}}::bigint <= {{}}::bigint)
+        RETURNING "revision", "stamped"
         """,
         COUNT,
         ADDED,
@@ -41,13 +43,15 @@ RAISE = Statement(
 BEGIN = Statement(
     QueryString(
         """
-        INSERT INTO "revisions" AS "mine" ("user_id", "revision", "stored")
-        SELECT {}::text, {}::bigint, {}::bigint WHERE {} AND ({}::bigint = 0 OR {}::bigint <= {}::bigint)
+        INSERT INTO "revisions" AS "mine" ("user_id", "revision", "stored", "stamped")
+        SELECT {}::text, {}::bigint, {}::bigint, clock_timestamp()::timestamptz(3)
+        WHERE {} AND ({}::bigint = 0 OR {}::bigint <= {}::bigint)
         ON CONFLICT ("user_id") DO UPDATE SET
             "revision" = "mine"."revision" + excluded."revision", "stored" = "mine"."stored" + excluded."stored",
-            "epoch" = DEFAULT
+            "epoch" = DEFAULT,
+            "stamped" = greatest(clock_timestamp(), "mine"."stamped" + interval '1 millisecond')::timestamptz(3)
         WHERE {}::bigint = 0 OR "mine"."stored" + excluded."stored" <= {}::bigint
-        RETURNING "revision"
+        RETURNING "revision", "stamped"
         """,
         OWNER,
         COUNT,
@@ -76,6 +80,7 @@ def _change(returned: QueryString) -> Statement:
             "completed" = coalesce("to_completed", CASE WHEN "flips" THEN NOT "completed" ELSE "completed" END),
             "deleted_at" = CASE WHEN "deletes" THEN statement_timestamp() END,
             "version" = "number",
+            "updated_at" = {}::timestamptz,
             "changed_by" = {}
         FROM json_to_recordset({}::text::json) AS "change" (
             "number" bigint, "task_id" bigint, "from_version" bigint, "to_title" text, "describes" boolean,
@@ -84,6 +89,7 @@ def _change(returned: QueryString) -> Statement:
         WHERE {} AND "tasks"."id" = "task_id" AND coalesce("tasks"."version" = "from_version", true)
             AND coalesce("tasks"."description" = "described_as", "described_as" IS NULL) RETURNING {}
         """,
+            STAMPED,
             BY,
             ROWS,
             THEIR_OWN.querystring,
@@ -96,18 +102,17 @@ def _create(returned: QueryString) -> Statement:
     return Statement(
         QueryString(
             """
-        WITH "raised" AS MATERIALIZED (SELECT clock_timestamp() AS "at")
         INSERT INTO "tasks" ("user_id", "title", "description", "completed", "version", "changed_by",
             "created_at", "updated_at")
-        SELECT {}, "new"."title", "new"."description", "new"."completed", "number", {}, {}, {}
+        SELECT {}, "new"."title", "new"."description", "new"."completed", "number", {}, {}::timestamptz, {}::timestamptz
         FROM json_to_recordset({}::text::json)
             AS "new" ("number" bigint, "title" text, "description" text, "completed" boolean)
         WHERE {} ORDER BY "number" RETURNING {}
         """,
             OWNER,
             BY,
-            RAISED_AT,
-            RAISED_AT,
+            STAMPED,
+            STAMPED,
             ROWS,
             FOR_THEM.querystring,
             returned,

@@ -45,13 +45,16 @@ UNLESS_CHANGED = WhereRaw(
     '({}::text IS NULL OR ("tasks"."version" = ANY({}::text::bigint[])) = {}::boolean)', VERSIONS, VERSIONS, WANTED
 )
 REVISION = QueryString('(SELECT "revision" FROM "raised")')
-# Not when the statement began, which may have waited: who asks for what is later than what they have must find it.
-RAISED_AT = QueryString('coalesce((SELECT "at" FROM "raised"), statement_timestamp())')
+# Later than each change of the owner's before it, by a millisecond at least, and not when the statement began, which
+# may have waited: who asks for what is later than what they have must find it. Null where there was nothing to raise.
+RAISED_AT = QueryString('(SELECT "at" FROM "raised")')
 # Also where there is nothing to change, which a change finds out behind it: to look twice costs more than a number.
-RAISE = """
+STAMP = """greatest(clock_timestamp(), "stamped" + interval '1 millisecond')::timestamptz(3)"""
+RAISE = f"""
     "raised" AS (
-        UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT{} WHERE {{}} AND "user_id" = {{}}{}
-        RETURNING "revision", clock_timestamp() AS "at"
+        UPDATE "revisions" SET "revision" = "revision" + 1, "epoch" = DEFAULT, "stamped" = {STAMP}{{}}
+        WHERE {{{{}}}} AND "user_id" = {{{{}}}}{{}}
+        RETURNING "revision", "stamped" AS "at"
     )
 """
 RAISED = QueryString(RAISE.format("", ""), FOR_THEM.querystring, OWNER)
@@ -82,13 +85,14 @@ def update(
     Its rows are the tasks as they are after it; their ids and versions alone, where the tasks are not asked for.
     `given` is a common table expression that the values and the condition may refer to.
     """
-    values |= {TaskTable.version: REVISION, TaskTable.changed_by: BY}
+    values |= {TaskTable.version: REVISION, TaskTable.updated_at: RAISED_AT, TaskTable.changed_by: BY}
     query = TaskTable.update(values).where(where)
     changed = QueryString("{} RETURNING {}", query.querystrings[0], COLUMNS if returns_task else ID_AND_VERSION)
     return ChangeStatement(changed, *filter(None, (given, RAISED)), travels=True, returns_task=returns_task)
 
 
 GET = Statement(TaskTable.select(COLUMNS).where(THAT_ONE))
+FIRST_AT = QueryString("coalesce({}, statement_timestamp())", RAISED_AT)  # which the trigger sees to
 CREATE = ChangeStatement(
     QueryString(
         """
@@ -102,8 +106,8 @@ CREATE = ChangeStatement(
         COMPLETED,
         REVISION,
         BY,
-        RAISED_AT,
-        RAISED_AT,
+        FIRST_AT,
+        FIRST_AT,
         FOR_THEM.querystring,
         ADDS_ANOTHER,
         COLUMNS,

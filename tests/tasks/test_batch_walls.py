@@ -110,8 +110,8 @@ async def test_nobody_is_given_a_task_or_a_revision_by_somebody_else(
 
     await done(ada, create())
     for statement, values in (
-        (bulk.CREATE, {"by": None, "rows": '[{"number": 9, "title": "x"}]', "inline": 1}),
-        (bulk.CREATE_BRIEFLY, {"by": None, "rows": '[{"number": 9, "title": "x"}]'}),
+        (bulk.CREATE, {"by": None, "stamped": None, "rows": '[{"number": 9, "title": "x"}]', "inline": 1}),
+        (bulk.CREATE_BRIEFLY, {"by": None, "stamped": None, "rows": '[{"number": 9, "title": "x"}]'}),
         (bulk.BEGIN, {"count": 9, "added": 0, "max_tasks": 0}),
     ):
         mutant = Statement.__new__(Statement)
