@@ -49,7 +49,12 @@ class Unauthorized(Failure):
 
 
 class InvalidToken(Unauthorized):
-    """RFC 6750, section 3.1: a token was sent and is no good. Which part of it is not told."""
+    """RFC 6750, section 3.1: a token was sent and is no good. Which part of it the log says, and not the answer."""
+
+    def __init__(self, reason: str = "it is unknown") -> None:
+        """Take why, in words that hold nothing of the token."""
+        super().__init__()
+        self.reason = reason
 
     def headers(self) -> dict[str, str]:
         """Say that it was the token."""

@@ -7,6 +7,7 @@ line keeps the service waiting: where nobody reads them, they are counted instea
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import select
 import stat
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 requests = logging.getLogger("app.requests")
 
 PIPE_BYTES = 1024 * 1024  # as many as anybody may have; the kernel's default is 64 KiB
+_told: dict[str, float] = {}  # when a line of each cause was last written, by the clock that cannot be set
 LOST = "%d lines were lost here: nobody read them."
 
 
@@ -132,6 +134,17 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "asyncpg": {"level": "CRITICAL"},
         },
     }
+
+
+def seldom(logger: logging.Logger, cause: str, message: str, *args: object) -> None:
+    """Write a line at INFO, unless one of the same cause was written less than a second ago.
+
+    Causes are few: each is remembered.
+    """
+    now = time.monotonic()
+    if logger.isEnabledFor(logging.INFO) and now - _told.get(cause, -math.inf) >= 1:
+        _told[cause] = now
+        logger.info(message, *args)
 
 
 def hashed(user_id: str, secret: str) -> str:

@@ -22,6 +22,8 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
+ENDED = "its login has ended, or it was revoked, or never given out"
+OTHER_ALGORITHM = "its algorithm (alg) is none that is configured for its issuer"
 MAX_REMEMBERED = 10_000
 MAX_REMEMBERED_BYTES = 2048  # of one token: with larger ones the memory would be too
 SECONDS_BETWEEN_LOOKS = 1.0  # at the login behind a token
@@ -86,7 +88,7 @@ class Authenticator:
             if not await queries.is_logged_in(known.user):
                 self._memory.pop(token, None)
                 _keep(self._unknown, token, time.monotonic())
-                raise InvalidToken
+                raise InvalidToken(ENDED)
             known.looked = now
         return known.user
 
@@ -111,7 +113,7 @@ class Authenticator:
         if owner is None:
             self._owners.pop(token, None)
             _keep(self._unknown, token, time.monotonic())
-            raise InvalidToken
+            raise InvalidToken(ENDED)
         if self._owners.get(token) != owner.id:
             _keep(self._owners, token, owner.id)
         return owner
@@ -122,7 +124,7 @@ class Authenticator:
         They are random, so one that is unknown becomes known only where a backup or a replica comes up with it.
         """
         if time.monotonic() < self._unknown.get(token, -SECONDS_UNKNOWN) + SECONDS_UNKNOWN:
-            raise InvalidToken
+            raise InvalidToken(ENDED)
 
     def forget(self, user: User, session: str | None = None) -> None:
         """Forget the tokens of one login of the user, or of all."""
@@ -137,7 +139,7 @@ class Authenticator:
         store = self.stores.get(issuer) if issuer else None
         if store is not None:
             if header.get("alg") not in store.issuer.algorithms:
-                raise InvalidToken
+                raise InvalidToken(OTHER_ALGORITHM)
             generation = store.generation
             try:
                 tokens.verify(token, store.find(header.get("kid")))
@@ -148,11 +150,13 @@ class Authenticator:
             tokens.check_audience(claims, store.issuer.audiences)
             user = tokens.user(claims, may_be_new=self._provision)
             return Verified(user, tokens.expiry(claims), store, generation)
+        if header.get("alg") != HS256:
+            raise InvalidToken(OTHER_ALGORITHM if issuer is None else "its issuer (iss) is none that is configured")
         tokens.verify(token, self._secrets)
         if issuer != OUR_OWN:
             return Verified(tokens.user(claims, may_be_new=self._provision), tokens.expiry(claims), None, 0)
         if not self.has_accounts():
-            raise InvalidToken
+            raise InvalidToken("it is from an account, and there are none here (ACCOUNTS)")
         return Verified(tokens.own_user(claims), tokens.expiry(claims), None, 0)
 
 

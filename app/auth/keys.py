@@ -64,7 +64,7 @@ class KeyStore:
             keys = self._keys.get(kid)
         if not keys:
             self.want()
-            raise InvalidToken
+            raise InvalidToken("no key of its issuer has its kid")
         return keys
 
     def want(self) -> None:

@@ -8,6 +8,7 @@ Requests are counted here, because here it turns out for whom: for the user, or 
 address. So a stranger can spend what strangers at that address have, and nothing of a user's.
 """
 
+import logging
 import re
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
+from app import logs
 from app.addresses import address_key
 from app.auth import opaque
 from app.auth.authenticator import Authenticator
@@ -23,6 +25,8 @@ from app.auth.tokens import User
 from app.edge.headers import Singles, singles
 from app.failures import InvalidToken, NotFound, ReadOnlyToken, TooManyRequests, Unauthorized
 from app.limits import Limiter
+
+logger = logging.getLogger(__name__)
 
 TASKS = r"/api/(?:tasks|trash)"
 DOORS = r"/api/auth/(?:signup|login|refresh)\Z"  # which are for those who have no token yet
@@ -61,8 +65,9 @@ class JWTAuthMiddleware:
                 try:
                     token = _bearer_token(singles(scope))
                     user = None if token.startswith(PERSONAL) else await self.authenticator.user(token)
-                except Unauthorized:
+                except Unauthorized as error:
                     self._count(scope, _address(scope))
+                    _tell(error)
                     raise
                 if user is None:
                     user = await self._looked_up(scope, token)
@@ -88,14 +93,14 @@ class JWTAuthMiddleware:
         wrong it is given back. Raises what the authenticator does, and TooManyRequests.
         """
         if self._limiter is None:
-            return await self.authenticator.user(token)
+            return await self._asked(token)
         last = self.authenticator.last_owner(token)
         counted = _address(scope) if last is None else _named(last)
         others = len(scope["answer_headers"])
         self._count(scope, counted)
         found = None
         try:
-            user = await self.authenticator.user(token)
+            user = await self._asked(token)
             found = _named(user.id)
         except Unauthorized:
             found = _address(scope)
@@ -107,6 +112,13 @@ class JWTAuthMiddleware:
                 if found is not None:
                     self._count(scope, found)
         return user
+
+    async def _asked(self, token: bytes) -> User:
+        try:
+            return await self.authenticator.user(token)
+        except Unauthorized as error:
+            _tell(error)
+            raise
 
     def _count(self, scope: Any, name: str) -> None:
         """Count a request, and have its answer tell. Raises TooManyRequests."""
@@ -139,6 +151,12 @@ def _named(user_id: str) -> str:
     return f"user:{user_id}"
 
 
+def _tell(error: Unauthorized) -> None:
+    """Say why a token was refused: its owner is told that it was, and nothing more."""
+    if isinstance(error, InvalidToken):
+        logs.seldom(logger, error.reason, "A token was refused: %s.", error.reason)
+
+
 def _address(scope: HTTPScope) -> str:
     client = scope.get("client")
     return address_key(client[0] if client else None)
@@ -146,8 +164,8 @@ def _address(scope: HTTPScope) -> str:
 
 def _bearer_token(sent: Singles) -> bytes:
     value = sent.get(b"authorization", b"")
-    if value is None:  # there are two
-        raise InvalidToken
+    if value is None:
+        raise InvalidToken("there are two headers Authorization")
     if not (match := BEARER.fullmatch(value.strip())):
         raise Unauthorized
     return match[1]

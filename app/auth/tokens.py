@@ -25,6 +25,7 @@ MAX_TOKEN_BYTES = 8192
 MAX_ID_CHARACTERS = 255
 MAX_EMAIL_CHARACTERS = 320  # RFC 5321: 64 before the @ and 255 after it
 COMPACT_JWS = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515, section 7.1
+NO_JWT = "it is no JSON Web Token of 8 KiB at most"
 KINDS = ("JWT", "at+jwt")  # RFC 7519, section 5.1; RFC 9068, section 2.1
 
 _jws = jwt.PyJWS(algorithms=[HS256, *KEY_TYPES])
@@ -69,20 +70,20 @@ class Claimed(NamedTuple):
 def parse(token: bytes) -> Claimed:
     """Return what a compact JWS (RFC 7519) claims. Raises InvalidToken for what is none, or none of ours to take."""
     if len(token) > MAX_TOKEN_BYTES or not COMPACT_JWS.fullmatch(token):
-        raise InvalidToken
+        raise InvalidToken(NO_JWT)
     try:
         parts = _jws.decode_complete(token, options={"verify_signature": False})
         # As text: from bytes, json would guess at UTF-16 and UTF-32 (RFC 7519, section 3, knows UTF-8 alone).
         claims = json.loads(parts["payload"].decode(), object_pairs_hook=_without_duplicates)
         header = json.loads(base64url_decode(token.partition(b".")[0]), object_pairs_hook=_without_duplicates)
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
-        raise InvalidToken from error
+        raise InvalidToken(NO_JWT) from error
     if "crit" in header or header.get("b64", True) is not True:
-        raise InvalidToken
+        raise InvalidToken("its header has crit or b64")
     if "typ" in header and header["typ"] not in KINDS:
-        raise InvalidToken
+        raise InvalidToken("its typ is another than JWT or at+jwt")
     if not isinstance(claims, dict) or not isinstance(claims.get("iss", ""), str):
-        raise InvalidToken
+        raise InvalidToken(NO_JWT)
     return Claimed(header, claims)
 
 
@@ -94,7 +95,7 @@ def verify(token: bytes, keys: Iterable[Key]) -> None:
         except jwt.InvalidTokenError:
             continue
         return
-    raise InvalidToken
+    raise InvalidToken("no key of ours made its signature")
 
 
 def expiry(claims: dict[str, Any]) -> float:
@@ -103,12 +104,12 @@ def expiry(claims: dict[str, Any]) -> float:
     RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required and the clocks 30 s apart at most.
     """
     now = time.time()
-    until = _seconds(claims.get("exp")) + LEEWAY_SECONDS
+    until = _seconds(claims, "exp") + LEEWAY_SECONDS
     if until <= now:
-        raise InvalidToken
+        raise InvalidToken("it has expired (exp)")
     for name in ("nbf", "iat"):
-        if name in claims and _seconds(claims[name]) - LEEWAY_SECONDS > now:
-            raise InvalidToken
+        if name in claims and _seconds(claims, name) - LEEWAY_SECONDS > now:
+            raise InvalidToken(f"it is not valid yet ({name})")
     return until
 
 
@@ -119,7 +120,7 @@ def check_audience(claims: dict[str, Any], wanted: frozenset[str] | None) -> Non
     named = claims.get("aud")
     named = [named] if isinstance(named, str) else named
     if not isinstance(named, list) or not any(isinstance(each, str) and each in wanted for each in named):
-        raise InvalidToken
+        raise InvalidToken("it is for others (aud)")
 
 
 def user(claims: dict[str, Any], *, may_be_new: bool = True) -> User:
@@ -137,7 +138,7 @@ def own_user(claims: dict[str, Any]) -> User:
     """Return the user of an account of ours, and the login behind the token. Raises InvalidToken."""
     session = _text(claims.get("sid"), MAX_ID_CHARACTERS)
     if session is None:
-        raise InvalidToken
+        raise InvalidToken("it names no login (sid)")
     return msgspec.structs.replace(user(claims, may_be_new=False), session=session)
 
 
@@ -165,12 +166,14 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return claims
 
 
-def _seconds(claim: object) -> float:
+def _seconds(claims: dict[str, Any], name: str) -> float:
     """A NumericDate: a JSON number, finite, and exact in JavaScript too."""
-    if isinstance(claim, bool) or not isinstance(claim, int | float):
-        raise InvalidToken
-    if not abs(claim) < 2**53:  # so is NaN
-        raise InvalidToken
+    claim = claims.get(name)
+    if claim is None:
+        raise InvalidToken(f"it has no {name}")
+    # So is NaN.
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or not abs(claim) < 2**53:
+        raise InvalidToken(f"its {name} is no number below 2^53")
     return claim
 
 
@@ -179,7 +182,7 @@ def _user_id(claim: object) -> str:
         claim = str(claim)
     text = _text(claim, MAX_ID_CHARACTERS)
     if text is None or not text.strip():
-        raise InvalidToken
+        raise InvalidToken("it names no user (user_id, sub)")
     return text
 
 

@@ -4,6 +4,8 @@ It stands outside of routing, so nothing that is answered inside, a crash includ
 """
 
 import asyncio
+import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +18,9 @@ from app.edge import served
 from app.edge.headers import COMMON, CORS, NO_STORE, RawHeaders, Singles, request_id, singles
 from app.errors import broken_off, render
 
+logger = logging.getLogger(__name__)
+
+ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[a-zA-Z0-9._~\[\]:-]{1,260}|null")  # as browsers spell it
 # HEAD is GET without the body. OPTIONS is asked as a method that no route knows, because a refusal lists what
 # the route does know; Litestar's own answer lists only the methods of the handler that was registered first.
 ASKED_INSTEAD = {"HEAD": "GET", "OPTIONS": "?"}
@@ -46,7 +51,9 @@ class Ring:
         logs.request_id.set(identifier.decode())
         is_admin = f"{scope['path']}/".startswith("/admin/")
         # The admin is another house, with cookies: no other origin's page reads it.
-        cors = self.cors.headers(sent) if b"origin" in sent and not is_admin else []
+        cors: RawHeaders = []
+        if b"origin" in sent and not is_admin and not (cors := self.cors.headers(sent)):
+            _tell_origin(sent)
         headers: RawHeaders = [(b"x-request-id", identifier), *COMMON, *cors]
         scope["answer_headers"] = headers  # type: ignore[typeddict-unknown-key] # for what is known further in
         answer = _Answer(send, headers, method)
@@ -114,6 +121,13 @@ class _Answer:
         length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]
         await self.send({"type": "http.response.start", "status": status, "headers": headers + length})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _tell_origin(sent: Singles) -> None:
+    """Say whose pages are kept out, unless it is ours, or no browser's spelling of an origin."""
+    origin = sent.get(b"origin") or b""
+    if ORIGIN.fullmatch(origin) and origin.partition(b"://")[2] != sent.get(b"host"):
+        logs.seldom(logger, "origin", "The origin %s is not in FRONTEND_URL.", origin.decode())
 
 
 def _is_preflight(sent: Singles) -> bool:
