@@ -50,6 +50,14 @@ function opened(answer) {
   untouched = new WeakMap();
 }
 
+const latest = {};
+
+/** Note that something is asked for. Returns what tells later whether it is still what was asked for last. */
+function asked(what) {
+  const number = (latest[what] = (latest[what] ?? 0) + 1);
+  return { isLatest: () => latest[what] === number };
+}
+
 const isOpen = (url) => pathOf(url) === open.path;
 
 /** Return the options of a request that changes a row: unless it has changed since it was opened (RFC 9110, 13.1.1). */
@@ -86,4 +94,4 @@ function sentence(refusal) {
   return refusal?.error?.message;
 }
 
-globalThis.tasksAdmin = { rowKey, opened, isOpen, unlessChanged, changed, sentence };
+globalThis.tasksAdmin = { asked, rowKey, opened, isOpen, unlessChanged, changed, sentence };

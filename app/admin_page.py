@@ -34,6 +34,12 @@ MENDS = [
         r'if(tasksAdmin.isOpen(\4))await \1.dispatch("fetchSingleRow",\2);return saved}',
         1,
     ),
+    # Of two answers to one list the one that was asked for last counts, and not the one that comes last.
+    (
+        r'async fetch(Rows|Count)\((\w)\)\{((?:(?!async ).)+?)(\2\.commit\("update(?:Rows|RowCount)",)',
+        r"async fetch\1(\2){const asked=tasksAdmin.asked(`\1`);\3asked.isLatest()&&\4",
+        2,
+    ),
     # What is refused is refused with a sentence.
     (
         r'return (\w)==422\?typeof (\w)=="object"\?\2\.db_error\?',

@@ -3,6 +3,7 @@
 With SCREENSHOTS naming a folder, pictures of the pages are left there.
 """
 
+import asyncio
 import csv
 import io
 import os
@@ -14,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
-from playwright.async_api import Browser, ConsoleMessage, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
 from app.staff import Staff
 from tests.conftest import token
@@ -255,6 +256,29 @@ class TestUsers:
             await page.wait_for_url(f"{url}/admin/#/user/")
             left -= {user}
             assert {row["id"] for row in await sql.fetch('SELECT id FROM "user"')} == left
+
+    async def test_a_list_that_comes_late_does_not_replace_one_that_was_asked_for_after_it(
+        self, page: Page, url: str, sql: asyncpg.Connection
+    ) -> None:
+        await add_users(sql, *IDS[:3])
+
+        def is_of_all(address: str) -> bool:
+            return "/tables/user/?" in address and "email" not in address
+
+        async def late(route: Route) -> None:
+            await asyncio.sleep(2)
+            await route.continue_()
+
+        await page.goto(f"{url}/admin/#/tasks/")
+        await expect(page.get_by_role("heading", name="Tasks").first).to_be_visible()
+        await page.route(is_of_all, late)
+        async with page.expect_response(lambda answer: is_of_all(answer.url)):
+            async with page.expect_request(lambda request: is_of_all(request.url)):
+                await page.goto(f"{url}/admin/#/user/")
+            await page.goto(f"{url}/admin/#/user/?email=1@example.com&email__match=exact")
+            await expect(page.get_by_text("of 1 result")).to_be_visible()
+        await page.wait_for_timeout(200)
+        await expect(page.get_by_role("row")).to_have_count(2)  # one of them the heads of columns
 
     async def test_all_are_deleted_in_bulk_and_none_besides(
         self, page: Page, url: str, sql: asyncpg.Connection
