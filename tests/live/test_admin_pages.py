@@ -318,7 +318,7 @@ class TestSaving:
         assert await save(page) == 200
         await expect(page.get_by_text("Successfully saved row")).to_be_visible()
         after = await self.row(sql)
-        moved = {name: after[name] for name in ("updated_at", "version", "changed_by")}
+        moved = {name: after[name] for name in ("updated_at", "version", "changed_by", "changes")}
         assert after == {**before, "completed": True, **moved}
 
         # Saved again, and turned back, from the same form.
