@@ -45,7 +45,8 @@ For people without an auth server there is another room beside tasks/:
     accounts/structs, accounts/emails, accounts/failures           what came in, validated; what goes out
 
 `owners` adds the row of a user whom only a token has named so far, and `user_table` knows whose the table of users is.
-`texts` says what may be typed in, and `query` what may be asked in a query string.
+`texts` says what may be typed in, `query` what may be asked in a query string; `normalization` has Unicode's normal
+forms.
 
 Around them: `main` puts the parts together, and `server` starts them, as several `workers` if asked to; `leaving` knows
 when they stop. `settings` reads the environment, with `variables` for the single value and `issuers` for those whose

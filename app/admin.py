@@ -19,7 +19,7 @@ from litestar.types import Message, Receive, Send
 from piccolo.columns import Column
 from piccolo.table import Table
 
-from app import admin_page
+from app import admin_page, upkeep
 from app.admin_rows import check_unchanged, tagged
 from app.admin_tables import RateLimitRow, TaskRow, UserRow
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
@@ -79,6 +79,8 @@ async def _door(scope: Any, receive: Receive, send: Send) -> None:
         if scope["method"] == "PATCH":
             await check_unchanged(house, {**scope})
         await house(scope, inwards, tagged(scope, outwards))
+        if scope["method"] == "DELETE":
+            upkeep.wake()
     except (asyncpg.DataError, ValueError, TypeError) as error:
         logger.warning("The admin could not take a value: %s", type(error).__name__)
         raise Invalid("value", "One of the values cannot be taken") from error

@@ -4,7 +4,10 @@
 // A spreadsheet takes what begins with one of these for a formula (OWASP, "CSV Injection"), whatever their width is.
 // Read with another separator or quote than it was written with, a file has more cells than we wrote: so what comes
 // after one of those, or begins a line, is the beginning of a cell too.
-const FORMULA = /(^|["',;|\t\r\n])(?=[\s\p{Cf}]*[=+\-@\uFE62\uFE63\uFE66\uFE6B\uFF0B\uFF0D\uFF1D\uFF20])/gu;
+// White space is read once, also where no formula follows: a search for each line break would take long for many.
+const CELL_START = /((?!^)[\t\r\n]|["',;|]|^)([\s\p{Cf}]*)([=+\-@\uFE62\uFE63\uFE66\uFE6B\uFF0B\uFF0D\uFF1D\uFF20]?)/gu;
+const LINES = /[\t\r\n]/g;
+const LATER_LINES = /(?!^)[\t\r\n]/g;
 const CONTROL_FIRST = /^[\t\r\n]/;
 const NUMBER = /^-?\d+(\.\d+)?$/;
 const CELL = /"((?:[^"]|"")*)"/g;
@@ -12,7 +15,9 @@ const CELL = /"((?:[^"]|"")*)"/g;
 /** Return what a spreadsheet shows as this text. A number stays one. */
 function asText(cell) {
   if (NUMBER.test(cell)) return cell;
-  const marked = cell.replace(FORMULA, "$1'");
+  const marked = cell.replace(CELL_START, (all, start, space, sign) =>
+    sign ? `${start}'${space.replace(start ? LINES : LATER_LINES, "$&'")}${sign}` : all,
+  );
   return CONTROL_FIRST.test(marked) ? `'${marked}` : marked;
 }
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from app import upkeep
 from app.admin import _house
 from app.admin_page import mended
 from app.bodies import MAX_BODY_BYTES
@@ -694,6 +695,18 @@ class TestTables:
     async def test_a_user_is_deleted_with_all_tasks(self, grace: Desk, ada: httpx.AsyncClient, task: Any) -> None:
         assert (await grace.delete(f"/admin/api/tables/user/{key('ada')}/")).status_code == 204
         assert (await ada.get("/api/tasks")).json() == {"data": []}
+
+    async def test_what_a_deletion_leaves_is_removed_at_once(
+        self, grace: Desk, task: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        woken: list[str] = []
+        monkeypatch.setattr(upkeep, "wake", lambda: woken.append("woken"))
+        for path in (f"tasks/{task['id']}", f"user/{key('ada')}"):
+            assert (await grace.get(f"/admin/api/tables/{path}/")).status_code == 200
+            assert woken == []
+            assert (await grace.delete(f"/admin/api/tables/{path}/")).status_code == 204
+            assert woken == ["woken"]
+            woken.clear()
 
 
 class TestNonsense:

@@ -6,9 +6,12 @@ no part in it: what it calls a letter depends on the locale of each database.
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+
+from app.normalization import normalized
 
 MAX_REMEMBERED = 20_000  # characters; 2 MB
+CHARACTERS_BETWEEN_YIELDS = 4_096  # which take 1 to 10 ms
 
 # Letters that are others with a stroke or a ligature to those who look for them, and have no decomposition.
 ALIKE = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "\u0131": "i", "æ": "ae", "œ": "oe"})
@@ -52,10 +55,24 @@ class Folding(dict[int, str | None]):
 
     def fold(self, text: str) -> str:
         """Return the text folded."""
+        steps = self.fold_in_steps(text)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return done.value
+
+    def fold_in_steps(self, text: str) -> Generator[None, None, str]:
+        """Return the text folded, and yield after so many characters each: one may stand for 18."""
         if text.isascii():
             return text.translate(self)
+        text = normalized("NFKD", text)
+        pieces: list[str] = []
+        for begin in range(0, len(text), CHARACTERS_BETWEEN_YIELDS):
+            pieces.append(text[begin : begin + CHARACTERS_BETWEEN_YIELDS].translate(self))
+            yield
         # Composed again: kana with their voicing marks are letters of their own.
-        return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).translate(self))
+        return normalized("NFC", "".join(pieces))
 
 
 def _is_accent(char: str, category: str) -> bool:

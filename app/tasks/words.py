@@ -56,7 +56,8 @@ def vector(owner: str, title: str, description: str | None) -> Generator[None, N
     begin = 1
     for text, weight in ((title, "A"), (description or "", "B")):
         place = begin
-        for number, (place, word) in enumerate(_placed(text, begin, is_indexed=True), 1):
+        folded = yield from FOLDING.fold_in_steps(text[:MAX_CHARACTERS])
+        for number, (place, word) in enumerate(_placed(folded, begin, is_indexed=True), 1):
             if number % WORDS_BETWEEN_YIELDS == 0:
                 yield
             found = places.get(word)
@@ -91,7 +92,7 @@ def query(owner: str, q: str) -> str | None:
 
 def _wanted(prefix: str, operand: re.Match[str], *, may_go_on: bool) -> str:
     text = operand["word"] or operand["phrase"]
-    placed = [*_placed(text, 0, is_indexed=False)]
+    placed = [*_placed(FOLDING.fold(text), 0, is_indexed=False)]
     if not placed:
         return ""
     words = [f"'{prefix}{word}'" for _, word in placed]
@@ -104,10 +105,9 @@ def _wanted(prefix: str, operand: re.Match[str], *, may_go_on: bool) -> str:
     return f"({words[0]}{''.join(map(''.join, zip(steps, words[1:], strict=True)))})"
 
 
-def _placed(text: str, place: int, *, is_indexed: bool) -> Iterator[Placed]:
-    """Return the words of a text and their places; in a query, of characters without spaces the pairs alone."""
-    folded = FOLDING.fold(text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
-    for run in RUNS.finditer(folded):
+def _placed(folded: str, place: int, *, is_indexed: bool) -> Iterator[Placed]:
+    """Return the words of a folded text and their places; in a query, of characters without spaces the pairs alone."""
+    for run in RUNS.finditer(folded, 0, MAX_CHARACTERS):
         if run[1] is None:
             yield place, run[0][:MAX_WORD]
             place += 1

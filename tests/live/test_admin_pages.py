@@ -165,6 +165,23 @@ class TestCSV:
                 for cell in row.values():
                     assert cell[:1] not in ("=", "+", "@", "\t", "\r", "\uff1d") or cell in FORMULAS.values()
 
+    @pytest.mark.parametrize("space", ["\n", "\t", "\r\n", "; ", "\u200b\n", '""'])
+    async def test_a_cell_of_much_space_takes_a_moment(self, page: Page, url: str, space: str) -> None:
+        await page.goto(f"{url}/admin/")
+        marked = "a" + "".join(f"{each}'" if each in "\t\r\n" else each for each in space) * 3
+        made = """async (cell) => {
+            const began = performance.now();
+            const text = await new Blob([`"${cell}"`], { type: "text/csv" }).text();
+            return [text, performance.now() - began];
+        }"""
+        for end, expected in (("x", f"a{space * 3}x"), ("=1", f"{marked}=1" if space.isspace() else None)):
+            text, _ = await page.evaluate(made, f"a{space * 3}{end}")
+            assert expected is None or text == f'"{expected}"'
+            # Each line break would be the beginning of a search through the rest: a minute.
+            text, milliseconds = await page.evaluate(made, f"a{space * 200_000}{end}")
+            assert text.endswith(f'{end}"')
+            assert milliseconds < 5_000
+
 
 IDS = [
     "ada#2",
