@@ -15,9 +15,11 @@ import msgspec
 from app import texts
 from app.failures import Invalid
 from app.query import LIMIT_RULE, MAX_LIMIT, limit, pairs
+from app.tasks import words
 from app.tasks.structs import Task
 
-MAX_WORDS = 200  # characters
+MAX_Q = 200  # characters
+MAX_WORDS = 24  # different ones: PostgreSQL looks for each
 NEWEST_FIRST = "-created_at"
 SORTS = ("created_at", NEWEST_FIRST, "updated_at", "-updated_at", "title", "-title", "relevance")
 FIELDS = Task.__struct_fields__
@@ -77,7 +79,8 @@ def _sort(text: str) -> str | None:
 
 def _words(text: str) -> str | None:
     text = text.strip()
-    return text if 0 < len(text) <= MAX_WORDS and "\0" not in text else None
+    is_good = 0 < len(text) <= MAX_Q and "\0" not in text and words.count(text) <= MAX_WORDS
+    return text if is_good else None
 
 
 def _fields(text: str) -> tuple[str, ...] | None:
@@ -136,7 +139,7 @@ ALLOWED = {
     "created_before": A_TIME,
     "updated_after": A_TIME,
     "sort": f"one of {', '.join(SORTS)}",
-    "q": f"1 to {MAX_WORDS} characters, none of them U+0000",
+    "q": f"1 to {MAX_Q} characters, none of them U+0000, and {MAX_WORDS} different words at most",
     "fields": f"some of {', '.join(FIELDS)}, each once, with commas between them",
     "count": "true or false",
 }
@@ -163,9 +166,10 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "enum": [*SORTS], "default": NEWEST_FIRST},
     },
     "q": {
-        "description": 'Only those with these words in title or description. The last may be its beginning; `"two '
-        'words"` are next to each other, `a or b` is either, `-a` is none with it. Accents and capitals are all one.',
-        "schema": {"type": "string", "minLength": 1, "pattern": texts.pattern(MAX_WORDS), "examples": ["milk"]},
+        "description": f"Only those with these words, {MAX_WORDS} different ones at most, in title or description. The "
+        'last may be its beginning; `"two words"` are next to each other, `a or b` is either, `-a` is none with it. '
+        "Accents and capitals are all one.",
+        "schema": {"type": "string", "minLength": 1, "pattern": texts.pattern(MAX_Q), "examples": ["milk"]},
     },
     "fields": {
         "description": "Only these fields of each task.",

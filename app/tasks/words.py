@@ -90,6 +90,11 @@ def query(owner: str, q: str) -> str | None:
     return " | ".join(f"({' & '.join(each)})" for each in alternatives if each) or None
 
 
+def count(q: str) -> int:
+    """Return how many different words a query has. What has no spaces between its words is one, `or` is none."""
+    return len({run[0] for run in RUNS.finditer(FOLDING.fold(q))} - {"or"})
+
+
 def _wanted(prefix: str, operand: re.Match[str], *, may_go_on: bool) -> str:
     text = operand["word"] or operand["phrase"]
     placed = [*_placed(FOLDING.fold(text), 0, is_indexed=False)]

@@ -95,6 +95,36 @@ async def test_toggles_of_long_tasks_and_searches_between(figure: Figure, ada: A
     assert cpu < 3
 
 
+LETTERS = [*map(chr, range(ord("a"), ord("z") + 1)), *map(str, range(10)), *map(chr, range(0x3B1, 0x3C9))]
+
+
+async def test_by_relevance_of_many_long_tasks(
+    figure: Figure, ada: Any, sql: asyncpg.Connection, database_url: str
+) -> None:
+    """Each of few words stands there as often as can be: ranked by all of them, one task took 80 ms."""
+    client, bill = ada
+    text = " ".join(LETTERS * 400)[:32_768]
+    many = """
+        INSERT INTO revisions (user_id, revision) VALUES ('ada', 2000);
+        INSERT INTO tasks (user_id, title, description, version)
+        SELECT 'ada', 'long', {}, n FROM generate_series(1, 2000) AS n
+    """
+    await sql.execute(many.format(f"'{text}'"))
+    await until_answered(client, q="long", limit=1)
+    slowest = Slowest(database_url)
+    watching = asyncio.create_task(slowest.watch())
+    for q in ("a", " ".join(LETTERS[:24]), " or ".join(LETTERS[:24]), '"a b c"'):
+        before = bill.now()
+        taken = await median(lambda q=q: client.get(LIST, params={"q": q, "sort": "relevance", "limit": 1}), 5)
+        figure(
+            f"{q[:7]} of 2,000 tasks of 32 KB by relevance",
+            f"{taken:.0f} ms, {(bill.now() - before) * 200:.0f} ms of CPU",
+        )
+    watching.cancel()
+    await asyncio.wait({watching})
+    assert slowest.seconds < 1
+
+
 class Slowest:
     """How long a statement of the service took at most, looked at fifty times a second."""
 
