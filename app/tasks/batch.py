@@ -186,7 +186,9 @@ async def _unchanged(
     for index, operation in left.items():
         task = shown.get(operation.id)
         if task is not None and operation.version not in (UNSET, task.version):
-            current = Task(*(await steps.fetch(GET, owner=owner.id, task_id=task.id))[0])
+            if not (there := await steps.fetch(GET, owner=owner.id, task_id=task.id)):
+                raise InOperation(index, TaskNotFound())  # deleted since it was shown
+            current = Task(*there[0])
             raise InOperation(index, PreconditionFailed(current, etag(current.version)))
         if isinstance(operation, UpdateOperation | ReplaceOperation) and is_too_long(operation.data.description):
             raise too_long_in(index)

@@ -12,6 +12,8 @@ from litestar import Litestar
 
 from app.auth.tokens import User
 from app.failures import InvalidToken, NotJSON, Unavailable
+from app.statements import Statement
+from app.steps import Steps
 from app.tasks import batch, operations
 from tests.conftest import token, visitor
 
@@ -390,6 +392,24 @@ class TestRows:
             assert (answer.status_code, answer.json()) == (412, {"error": error})
             assert "etag" not in answer.headers
         assert await listed(ada) == tasks[::-1]
+
+    async def test_one_that_is_deleted_while_it_is_looked_at_is_404(
+        self,
+        ada: httpx.AsyncClient,
+        tasks: list[dict[str, Any]],
+        sql: asyncpg.Connection,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        fetch = Steps.fetch
+
+        async def deleting(steps: Steps, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+            if statement is batch.GET:
+                await sql.execute("UPDATE tasks SET deleted_at = now() WHERE id = 1")
+            return await fetch(steps, statement, **values)
+
+        monkeypatch.setattr(Steps, "fetch", deleting)
+        answer = await send(ada, update(1, version=99))
+        assert (answer.status_code, answer.json()["error"]["index"]) == (404, 0)
 
     async def test_of_several_that_fail_the_first_is_told(
         self, ada: httpx.AsyncClient, tasks: list[dict[str, Any]]
