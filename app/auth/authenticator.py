@@ -109,7 +109,7 @@ class Authenticator:
 
     async def _owner(self, token: bytes) -> User:
         """Ask each time, so that one that is revoked is refused everywhere and immediately. Raises InvalidToken."""
-        owner = await queries.owner_of(token.decode())
+        owner = await queries.owner_of(token.decode(), self.last_owner(token))
         if owner is None:
             self._owners.pop(token, None)
             _keep(self._unknown, token, time.monotonic())

@@ -19,6 +19,7 @@ from litestar import Litestar
 from app.auth import authenticator, opaque, tokens
 from app.auth.authenticator import MAX_REMEMBERED_BYTES, Authenticator
 from app.auth.tokens import User
+from app.database import database
 from app.failures import InvalidToken
 from app.issuers import OUR_OWN, Issuer
 from app.settings import Settings
@@ -548,6 +549,12 @@ class TestOwnAccounts:
         assert await is_refused(found, b"tsk_" + b"A" * 43)
 
 
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database() AND query ILIKE '%personal_access_tokens%'
+"""
+
+
 class TestPersonalTokens:
     """Asked of the database each time: what is not remembered need not be forgotten."""
 
@@ -579,6 +586,37 @@ class TestPersonalTokens:
         await sql.execute("DELETE FROM personal_access_tokens WHERE scope = 'write'")
         assert await is_refused(ours, write)
         assert not await is_refused(ours, read)
+
+    async def test_copies_of_one_wait_for_each_other_and_keep_nobody_else_waiting(
+        self, ours: Authenticator, keep: Callable[..., Awaitable[bytes]], sql: asyncpg.Connection
+    ) -> None:
+        """A row that somebody holds makes each lookup wait that tells when the token was last used."""
+        first, second = await keep("write"), await keep("read")
+        for last_used in ("NULL", "now() - interval '1 hour'"):  # known by the token alone, and by its owner
+            await sql.execute(f"UPDATE personal_access_tokens SET last_used_at = {last_used}")
+            async with sql.transaction():
+                await sql.execute("SELECT FROM personal_access_tokens WHERE scope = 'write' FOR UPDATE")
+                asking = [asyncio.create_task(ours.user(first)) for _ in range(12)]
+                async with asyncio.timeout(4):
+                    while await sql.fetchval(WAITING) < 2:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                if ours.last_owner(first) is None:
+                    assert whom(await ours.user(second)).id == "ada"
+                assert database.pool.get_waiting_size() == 10
+                assert await sql.fetchval(WAITING) == 2
+            assert {whom(user).id for user in await asyncio.gather(*asking)} == {"ada"}
+
+    async def test_a_copy_that_waited_while_it_was_revoked_is_refused(
+        self, ours: Authenticator, keep: Callable[..., Awaitable[bytes]], sql: asyncpg.Connection
+    ) -> None:
+        token = await keep("write")
+        async with sql.transaction():
+            await sql.execute("DELETE FROM personal_access_tokens")
+            early = [asyncio.create_task(ours.user(token)) for _ in range(6)]
+            await asyncio.sleep(0.05)
+        late = [asyncio.create_task(ours.user(token)) for _ in range(6)]
+        told = await asyncio.gather(*early, *late, return_exceptions=True)
+        assert {type(each) for each in told[2:]} == {InvalidToken}  # two had been looked up before
 
     async def test_one_that_has_expired_or_never_was_is_refused(
         self, ours: Authenticator, keep: Callable[..., Awaitable[bytes]]
