@@ -7,8 +7,8 @@ served within `DATABASE_TIMEOUT` gets Unavailable, which clients see as a 503.
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ class Database(PostgresEngine):
     async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
         """Run one statement in one round trip and return its rows.
 
-        Raises Unavailable where there is no migrated database or no answer in time, and what asyncpg raises.
+        Raises Unavailable where there is no migrated database, and what asyncpg and the pool raise.
         """
         if not self.ready:
             raise Unavailable
@@ -120,6 +120,16 @@ class Database(PostgresEngine):
         finally:
             if owner is not None:
                 pool.owners.release(owner)
+
+    async def fetch_long(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """As `fetch`, for what reads much of an owner's: few of these run at a time."""
+        with self._watched() as pool:
+            return await pool.run_long(statement.sql, statement.bind(values), values["owner"])
+
+    async def fetch_beside(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """As `fetch`, in no owner's turn: for the one task that works for all owners, and waits for none of them."""
+        with self._watched() as pool:
+            return await pool.run(statement.sql, statement.bind(values))
 
     async def change(self, statement: Statement, **values: Any) -> Sequence[Any]:
         """Run one statement that changes what is `owner`'s, alone or in a group. Raises what `fetch` does."""
@@ -137,23 +147,14 @@ class Database(PostgresEngine):
     async def stepwise(self, owner: str | None = None, *, keep: bool = True) -> AsyncGenerator[Steps]:
         """Begin a transaction for statements that hang on each other; it is taken back where it is not to be kept.
 
-        Whatever is raised inside takes it back too. Nothing else of the owner's may be asked for inside. Raises what
-        `fetch` does, for what takes too long in all.
+        Whatever is raised inside takes it back too. Nothing else of the owner's may be asked for inside.
         """
-        if not self.ready:
-            raise Unavailable
-        try:
-            async with self.pool.transaction(owner=owner, keep=keep) as steps:
+        with self._watched() as pool:
+            async with pool.transaction(owner=owner, keep=keep) as steps:
                 yield steps
-        except OSError:
-            self._revive()
-            raise
 
     async def fetch_all(self, *steps: tuple[Statement, dict[str, Any]]) -> list[list[asyncpg.Record]]:
-        """Run statements one after the other in one transaction, where one statement cannot do it.
-
-        Returns the rows of each. Raises what `fetch` does.
-        """
+        """Run statements one after the other in one transaction; returns the rows of each. Raises as `fetch`."""
         async with self.stepwise(steps[0][1].get("owner")) as together:
             return [await together.fetch(statement, **values) for statement, values in steps]
 
@@ -161,13 +162,20 @@ class Database(PostgresEngine):
         """Tell whether the primary is there, migrated, and answers now. Takes a second at most, and no connection."""
         if not self.ready or self._pulse is None:
             return False
-        try:
+        with suppress(*pool.TROUBLE), self._watched():
             await self._pulse.check()
-        except pool.TROUBLE as error:
-            if isinstance(error, OSError):
-                self._revive()
-            return False
-        return True
+            return True
+        return False
+
+    @contextmanager
+    def _watched(self) -> Generator[Any]:
+        if not self.ready:
+            raise Unavailable
+        try:
+            yield self.pool
+        except OSError:
+            self._revive()
+            raise
 
     def _revive(self) -> None:
         """See to a server of our own that cannot be reached, behind the request that found out."""

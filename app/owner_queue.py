@@ -14,10 +14,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+import asyncpg
+
 from app.lanes import CROWD, Crowded
 from app.steps import SteppedPool, Steps
 
 LIMIT = 2  # statements in flight, for each owner; fewer where that would be all connections
+FEW = 8  # requests of one owner that may wait, however many of others do
+LONG_READS = 3  # of all owners at a time, and one of each: connections and memory are left to all else
 
 Turn: TypeAlias = "asyncio.Future[None]"
 
@@ -26,7 +30,10 @@ class OwnerQueue:
     """A semaphore for each owner who has a statement in flight. An owner without one costs nothing."""
 
     def __init__(self, limit: int, most: int) -> None:
-        """Let an owner have so many statements in flight, and `most` requests waiting; all owners twice as many."""
+        """Let an owner have so many statements in flight, and `most` requests waiting.
+
+        While all owners together have twice as many waiting, only those are let in of whom fewer than FEW wait.
+        """
         self._loop = asyncio.get_running_loop()
         self._limit = limit
         self._most = most
@@ -83,10 +90,19 @@ class OwnerQueue:
         else:
             del self._in_flight[owner]
 
+    @asynccontextmanager
+    async def place(self, owner: str, until: float) -> AsyncGenerator[None]:
+        """Have one of the owner's places, in turn. Raises TimeoutError at that time of the event loop."""
+        await self.acquire(owner, until)
+        try:
+            yield
+        finally:
+            self.release(owner)
+
     def join(self, owner: str) -> None:
         """Count one more request of the owner that waits. Raises Crowded where there are too many."""
         count = self._requests.get(owner, 0)
-        if count >= self._most or self._total >= 2 * self._most:
+        if count >= self._most or (count >= FEW and self._total >= 2 * self._most):
             raise Crowded("too many wait")
         self._requests[owner] = count + 1
         self._total += 1
@@ -119,7 +135,10 @@ class OwnersPool(SteppedPool):
         super().__init__(*args, **kwargs)
         size = self.get_max_size()
         limit = max(1, min(LIMIT, size - 1))
-        self.owners = OwnerQueue(limit, (1 + CROWD) * size - limit)  # as many as if the owner had all connections
+        most = (1 + CROWD) * size - limit  # as many as if the owner had all connections
+        self.owners = OwnerQueue(limit, most)
+        self._long_reads_of = OwnerQueue(1, most)
+        self._long_reads = OwnerQueue(LONG_READS, most)
 
     @asynccontextmanager
     async def transaction(
@@ -147,6 +166,25 @@ class OwnersPool(SteppedPool):
             self.owners.quit(owner)
         return until
 
+    async def run_long(self, sql: str, arguments: list[Any], owner: str) -> list[asyncpg.Record]:
+        """Run a statement that reads much: one of each owner at a time, and LONG_READS of all. Raises what `run` does.
+
+        The place that all share is taken last: whoever has one waits for nothing of one owner's.
+        """
+        until = self._loop.time() + self.patience
+        due = until - self.margin
+        self.owners.join(owner)
+        try:
+            async with (
+                self._long_reads_of.place(owner, due),
+                self.owners.place(owner, due),
+                self._long_reads.place("", due),
+            ):
+                return await self.run(sql, arguments, until=until)
+        finally:
+            self.owners.quit(owner)
+
     def get_waiting_size(self) -> int:
-        """Return how many wait for a connection, or for their owner's turn."""
-        return super().get_waiting_size() + self.owners.get_waiting_size()
+        """Return how many wait for a connection, or for their owner's turn, or to read much."""
+        queues = self.owners, self._long_reads_of, self._long_reads
+        return super().get_waiting_size() + sum(queue.get_waiting_size() for queue in queues)

@@ -70,9 +70,9 @@ def add(pool: GroupingPool, owner: str, number: str) -> "asyncio.Task[Sequence[A
 
 def is_idle(pool: GroupingPool) -> bool:
     """Whether nobody waits, and nothing is kept of anybody."""
-    return (
-        not any(kept for kept in vars(pool.owners).values() if isinstance(kept, dict)) and not pool.get_waiting_size()
-    )
+    queues = pool.owners, pool._long_reads_of
+    kept = [each for queue in queues for each in vars(queue).values() if isinstance(each, dict) and each]
+    return not kept and not pool.get_waiting_size()
 
 
 async def test_an_owner_has_two_statements_in_flight_and_everybody_else_is_served(
@@ -191,8 +191,82 @@ async def test_more_than_may_wait_are_told_at_once_and_somebody_else_is_not(
             with pytest.raises(Crowded):
                 async with it.transaction(owner="bob"):
                     pass
-            assert (await ask(it, "eve", QUICK))[0][0] == "eve"
+            # She has nobody waiting yet: two users do not fill the place of all others.
+            hers = await asyncio.gather(*[ask(it, "eve", QUICK) for _ in range(owner_queue.LIMIT + owner_queue.FEW)])
+            assert {rows[0][0] for rows in hers} == {"eve"}
         await asyncio.gather(*waiting, *others)
+        assert is_idle(it)
+
+
+async def test_while_many_wait_only_those_with_few_waiting_are_let_in() -> None:
+    queue = owner_queue.OwnerQueue(owner_queue.LIMIT, 20)
+
+    def join(owner: str) -> int:
+        """How many of the owner's are let in."""
+        for count in range(30):
+            try:
+                queue.join(owner)
+            except Crowded:
+                return count
+        return 30
+
+    assert [join(name) for name in ("ada", "bob", "eve", "dan")] == [20, 20, owner_queue.FEW, owner_queue.FEW]
+    for _ in range(owner_queue.FEW + 1):
+        queue.quit("ada")
+        queue.quit("bob")
+    assert join("eve") == 2
+    for name, count in (("ada", 11), ("bob", 11), ("eve", 10), ("dan", 8)):
+        for _ in range(count):
+            queue.quit(name)
+    assert join("joan") == 20
+
+
+def read_much(pool: GroupingPool, owner: str, sql: str = SLOW) -> "asyncio.Task[list[Any]]":
+    return asyncio.create_task(pool.run_long(sql.format("$1"), [owner], owner))
+
+
+async def test_whoever_waits_for_a_turn_keeps_nobody_from_reading_much(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    async with opened(database_url) as it:
+        async with held_up(sql):
+            mine = [ask(it, "ada") for _ in range(owner_queue.LIMIT)]
+            await asyncio.sleep(0)
+            waiting = [read_much(it, "ada", QUICK) for _ in range(5)]
+            await asyncio.sleep(0)
+            assert (await read_much(it, "bob", QUICK))[0][0] == "bob"
+            assert it.get_waiting_size() == 5
+        await asyncio.gather(*mine, *waiting)
+        assert is_idle(it)
+
+
+async def test_three_read_much_at_a_time_and_one_of_each_owner(database_url: str, sql: asyncpg.Connection) -> None:
+    async with opened(database_url) as it:
+        async with held_up(sql):
+            mine = [read_much(it, "ada") for _ in range(3)]
+            others = [read_much(it, name) for name in ("bob", "eve", "dan")]
+            async with asyncio.timeout(5):
+                while await sql.fetchval(BUSY) != 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert it.get_waiting_size() == 3
+            assert (await ask(it, "ada", QUICK))[0][0] == "ada"  # her other turn is free
+            assert await sql.fetchval(BUSY) == 3
+        assert {rows[0][1] for rows in await asyncio.gather(*mine, *others)} == {"ada", "bob", "eve", "dan"}
+        assert is_idle(it)
+
+
+async def test_whoever_waits_to_read_much_has_no_more_time_than_anybody(
+    database_url: str, sql: asyncpg.Connection
+) -> None:
+    async with opened(database_url, database_timeout=1) as it:
+        for _ in range(owner_queue.LONG_READS):
+            assert it._long_reads.try_acquire("")
+        waiting = [read_much(it, name, QUICK) for name in ("ada", "ada", "bob")]
+        async with asyncio.timeout(3):
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in told] == [TimeoutError] * 3
+        it._long_reads.release("")
+        assert (await read_much(it, "ada", QUICK))[0][0] == "ada"
         assert is_idle(it)
 
 

@@ -5,7 +5,6 @@ longer than there is room for is left out; only where one was, the rows are read
 PostgreSQL knows the length of a text without reading it.
 """
 
-import asyncio
 import secrets
 
 from piccolo.querystring import QueryString
@@ -24,12 +23,6 @@ DESCRIPTION = QueryString(
 )
 SIZE_OF_TITLE = 'octet_length("title")'
 SIZE = 'coalesce(octet_length("title"), 0) + coalesce(octet_length("description"), 0)'
-
-
-# Where it is long, a few read at a time, so that connections and memory are left to all others. Whoever waits for
-# longer than an answer may take is told 503 (`ANSWER_SECONDS`).
-LONG_READS = 3
-long_reads = asyncio.Semaphore(LONG_READS)
 
 
 def inline(rows: int) -> int:

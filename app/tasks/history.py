@@ -25,7 +25,7 @@ from app.query import pairs
 from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
-from app.tasks.bounded import DESCRIPTION, TOO_LONG, inline, long_reads, within_bytes
+from app.tasks.bounded import DESCRIPTION, TOO_LONG, inline, within_bytes
 from app.tasks.changes import HistoryData, Page, Version, changes
 from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
@@ -219,8 +219,7 @@ async def history_of(owner: Owner, task_id: int, wanted: Window) -> HistoryData:
     values = {"before": wanted.before, "limit": wanted.limit + 1, "inline": inline(wanted.limit + 2)}
     rows = await database.fetch(HISTORY, owner=owner.id, task_id=task_id, **values)
     if TOO_LONG in [row["description"] for row in rows]:
-        async with long_reads:
-            rows = await database.fetch(LONG_HISTORY, owner=owner.id, task_id=task_id, **values)
+        rows = await database.fetch_long(LONG_HISTORY, owner=owner.id, task_id=task_id, **values)
     if not rows:
         raise TaskNotFound
     # Of the last one it is not known what it led on from, where the page ends for its length or for its limit.

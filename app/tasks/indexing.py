@@ -151,7 +151,7 @@ class Indexer:
     async def _step(self, work: Work) -> bool:
         about = {"owner": work.owner, "kind": work.kind, "worker": self._worker}
         if work.position is None:
-            claim = (await database.fetch(index_queries.CLAIM, **about))[0]
+            claim = (await database.fetch_beside(index_queries.CLAIM, **about))[0]
             if claim["target"] is None:  # it is up to date, or another worker is at it
                 work.reached(2**63 if claim["revision"] is None else claim["indexed"])
                 work.not_before = time.monotonic() + SECONDS_BETWEEN_LOOKS
@@ -160,13 +160,13 @@ class Indexer:
         position = work.position
         place = {"indexed": position.indexed, "index_at": position.at, "index_at_id": position.at_id}
         rows = FIRST_ROWS if position.indexed < 0 else MORE_ROWS
-        found = await database.fetch(PENDING[work.kind], owner=work.owner, look_at=rows, **place)
+        found = await database.fetch_beside(PENDING[work.kind], owner=work.owner, look_at=rows, **place)
         head = found[0]
         entries = [entry async for entry in _entries(work, found)]
         ended = bool(head["ended"])
         place = {"index_at": head["at"], "index_at_id": head["at_id"]}
         values = {"entries": encode(entries).decode(), "ended": ended}
-        stored = await database.fetch(STORE[work.kind], **about, **place, **values)
+        stored = await database.fetch_beside(STORE[work.kind], **about, **place, **values)
         work.steps += 1
         work.position = None
         if not stored:

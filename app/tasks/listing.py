@@ -202,14 +202,15 @@ async def rows_of(
         "at": place and place.at,
         "at_id": place and place.id,
     }
-    rows = await database.fetch(statement, **values)
+    fetch = database.fetch_long if adds_up else database.fetch
+    rows = await fetch(statement, **values)
     if rows[0]["completed"] is not False or state_in(rows[0]) in known:
         return rows, None
     charge(await costs.of_looking_through(owner))
     revision = rows[0]["version"]
     for kind in kinds_of(query.sort, searches=searches):
         await indexer.bring_up_to_date(owner.id, kind, revision)
-    return await database.fetch(statement, **values | {"indexed": revision}), revision
+    return await fetch(statement, **values | {"indexed": revision}), revision
 
 
 def state_in(head: asyncpg.Record) -> State | None:

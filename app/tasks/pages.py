@@ -6,7 +6,6 @@ connection. What they show together is one state of the list, or the answer is b
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from app.envelopes import encode
 from app.failures import Unavailable
 from app.handlers import Stream
 from app.tasks import costs, cursors, listing
-from app.tasks.bounded import MAX_BYTES, MAX_ROWS, TOO_LONG, long_reads
+from app.tasks.bounded import MAX_BYTES, MAX_ROWS, TOO_LONG
 from app.tasks.costs import Charge
 from app.tasks.cursors import Place
 from app.tasks.listing import array, rows_of, state_in
@@ -177,8 +176,7 @@ async def _piece(
     most = limit or MAX_ROWS
     is_first = adds_up and place is None and limit is None  # of a Stream, which counts its tasks
     counts = query.count or is_first
-    async with long_reads if adds_up else nullcontext():
-        rows, indexed = await rows_of(owner, query, place, most, known, charge, counts=counts, adds_up=adds_up)
+    rows, indexed = await rows_of(owner, query, place, most, known, charge, counts=counts, adds_up=adds_up)
     head, rows = rows[0], rows[1:]
     has_more = len(rows) > most
     if has_more:

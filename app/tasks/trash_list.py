@@ -18,7 +18,7 @@ from app.handlers import Stream
 from app.query import pairs
 from app.statements import Param, Statement, columns_of
 from app.tasks import cursors
-from app.tasks.bounded import DESCRIPTION, MAX_BYTES, MAX_ROWS, TOO_LONG, inline, long_reads, within_bytes
+from app.tasks.bounded import DESCRIPTION, MAX_BYTES, MAX_ROWS, TOO_LONG, inline, within_bytes
 from app.tasks.cursors import Place
 from app.tasks.parameters import ALLOWED, READERS
 from app.tasks.queries import FOR_THEM, OWNER
@@ -89,7 +89,7 @@ async def trash_of(owner: Owner, query: TrashQuery, secret: str) -> tuple[Any, s
     """Return what is in the trash, or a page of it and the cursor of the next one. Raises InvalidCursor."""
     place = place_of(owner, query, secret)
     limit = query.limit or (place.limit if place else None)
-    rows = await _read(LIST_TRASH, owner, place, limit)
+    rows = await database.fetch(LIST_TRASH, **_values(owner, place, limit))
     piece = Piece([TrashedTask(*row) for row in rows[: limit or MAX_ROWS]], len(rows) > (limit or MAX_ROWS))
     if TOO_LONG in [task.description for task in piece.tasks]:
         piece = await _long_piece(owner, place, limit)
@@ -115,16 +115,15 @@ async def _pieces(owner: Owner, piece: Piece) -> AsyncGenerator[bytes]:
 
 
 async def _long_piece(owner: Owner, place: Place | None, limit: int | None) -> Piece:
-    async with long_reads:
-        rows = await _read(LIST_LONG_TRASH, owner, place, limit)
+    rows = await database.fetch_long(LIST_LONG_TRASH, **_values(owner, place, limit))
     tasks = [TrashedTask(*row[:COUNT_OF_FIELDS]) for row in rows[: limit or MAX_ROWS]]
     return Piece(tasks, len(tasks) < len(rows) or bool(rows and rows[-1]["more"]))
 
 
-async def _read(statement: Statement, owner: Owner, place: Place | None, limit: int | None) -> list[Any]:
+def _values(owner: Owner, place: Place | None, limit: int | None) -> dict[str, Any]:
     most = limit or MAX_ROWS
-    values = {"at": place and place.at, "at_version": place.id if place else LAST_VERSION}
-    return await database.fetch(statement, owner=owner.id, limit=most + 1, inline=inline(most), **values)
+    behind = {"at": place and place.at, "at_version": place.id if place else LAST_VERSION}
+    return {"owner": owner.id, "limit": most + 1, "inline": inline(most), **behind}
 
 
 def _about(owner: Owner) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from app.database import database
 from app.failures import Unavailable
+from app.owner_queue import LIMIT
 from app.statements import Statement
 from app.tasks import index_queries, indexing
 from app.tasks.failures import IndexNotReady
@@ -42,13 +43,13 @@ async def titles(client: httpx.AsyncClient, **parameters: Any) -> list[str]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Statement, dict[str, Any]]]:
     """What the database is asked, with which values."""
     log: list[tuple[Statement, dict[str, Any]]] = []
-    fetch = database.fetch
+    fetch = database.fetch_beside
 
     async def logged(statement: Statement, **values: Any) -> list[asyncpg.Record]:
         log.append((statement, values))
         return await fetch(statement, **values)
 
-    monkeypatch.setattr(database, "fetch", logged)
+    monkeypatch.setattr(database, "fetch_beside", logged)
     return log
 
 
@@ -142,7 +143,7 @@ class TestSteps:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         await put_in(sql, 35)
-        killed, fetch, held = Indexer(), database.fetch, asyncio.Event()
+        killed, fetch, held = Indexer(), database.fetch_beside, asyncio.Event()
 
         async def holding(statement: Statement, **values: Any) -> list[asyncpg.Record]:
             if statement is STORE[TITLES] and len(stored(sent, TITLES)) == 2:
@@ -150,13 +151,13 @@ class TestSteps:
                 await asyncio.Event().wait()
             return await fetch(statement, **values)
 
-        monkeypatch.setattr(database, "fetch", holding)
+        monkeypatch.setattr(database, "fetch_beside", holding)
         waiting = asyncio.create_task(killed.bring_up_to_date("ada", TITLES, 35))
         await held.wait()
         await killed.close()
         with pytest.raises(IndexNotReady):
             await waiting
-        monkeypatch.setattr(database, "fetch", fetch)
+        monkeypatch.setattr(database, "fetch_beside", fetch)
         sent.clear()
         await sql.execute("UPDATE task_indexes SET leased_until = now() - interval '1 s'")
         assert len(await titles(ada, sort="title")) == 35
@@ -166,7 +167,7 @@ class TestSteps:
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, small_steps: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await put_in(sql, 25)
-        fetch, is_first = database.fetch, True
+        fetch, is_first = database.fetch_beside, True
 
         async def changing(statement: Statement, **values: Any) -> list[asyncpg.Record]:
             nonlocal is_first
@@ -176,7 +177,7 @@ class TestSteps:
                 await sql.execute("UPDATE tasks SET title = 'Changed' WHERE title = 'Task 25'")
             return rows
 
-        monkeypatch.setattr(database, "fetch", changing)
+        monkeypatch.setattr(database, "fetch_beside", changing)
         assert len(await titles(ada, q="task")) == 25  # as it was when that was asked
         assert (len(await titles(ada, q="task")), await titles(ada, q="changed")) == (24, ["Changed"])
 
@@ -184,14 +185,14 @@ class TestSteps:
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await put_in(sql, 3)
-        fetch = database.fetch
+        fetch = database.fetch_beside
 
         async def deleting(statement: Statement, **values: Any) -> list[asyncpg.Record]:
             if statement is STORE[WORDS]:
                 await sql.execute("DELETE FROM tasks WHERE title = 'Task 2'")
             return await fetch(statement, **values)
 
-        monkeypatch.setattr(database, "fetch", deleting)
+        monkeypatch.setattr(database, "fetch_beside", deleting)
         assert await titles(ada, q="task", sort="title") == ["Task 1", "Task 3"]
         assert await sql.fetchval("SELECT count(*) FROM task_words") == 2
 
@@ -238,7 +239,7 @@ class TestWhoMustWait:
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await put_in(sql, 2)
-        stopped, fetch = Indexer(), database.fetch
+        stopped, fetch = Indexer(), database.fetch_beside
         held, go_on = asyncio.Event(), asyncio.Event()
 
         async def stopping(statement: Statement, **values: Any) -> list[asyncpg.Record]:
@@ -247,7 +248,7 @@ class TestWhoMustWait:
                 await go_on.wait()
             return await fetch(statement, **values)
 
-        monkeypatch.setattr(database, "fetch", stopping)
+        monkeypatch.setattr(database, "fetch_beside", stopping)
         waiting = asyncio.create_task(stopped.bring_up_to_date("ada", TITLES, 2))
         await held.wait()
         await sql.execute("UPDATE task_indexes SET leased_until = now() - interval '1 s'")
@@ -271,6 +272,21 @@ class TestWhoMustWait:
         while indexer._works:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
+    async def test_who_has_no_turn_left_keeps_nobody_elses_waiting(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+    ) -> None:
+        for client in (ada, bob):
+            await client.post(LIST, json={"title": "milk"})
+        owners = database.pool.owners
+        while owners.try_acquire("ada"):
+            pass
+        try:
+            async with asyncio.timeout(3):
+                await asyncio.gather(*(indexer.bring_up_to_date(name, WORDS, 1) for name in ("ada", "bob")))
+        finally:
+            for _ in range(LIMIT):
+                owners.release("ada")
+
     @pytest.mark.parametrize(("error", "is_told"), [(Unavailable(), False), (ValueError("a secret"), True)])
     async def test_trouble_is_503_and_the_next_tries_again(
         self,
@@ -281,14 +297,14 @@ class TestWhoMustWait:
         is_told: bool,
     ) -> None:
         await ada.post(LIST, json={"title": "milk"})
-        fetch = database.fetch
+        fetch = database.fetch_beside
 
         async def failing(statement: Statement, **values: Any) -> list[asyncpg.Record]:
             if statement is STORE[WORDS]:
                 raise error
             return await fetch(statement, **values)
 
-        monkeypatch.setattr(database, "fetch", failing)
+        monkeypatch.setattr(database, "fetch_beside", failing)
         assert (await ada.get(LIST, params={"q": "milk"})).status_code == 503
         assert ("Could not bring the words of tasks up to date (ValueError)." in caplog.messages) == is_told
         monkeypatch.undo()
