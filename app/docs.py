@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response import File
 
+from app.edge.budget import LARGE_BYTES
 from app.openapi import document
 from app.query import takes_none
 
@@ -84,6 +85,6 @@ def assets() -> HTTPRouteHandler:
     async def asset(name: FromPath[str]) -> File:
         if name not in ASSETS:
             raise NotFoundException
-        return File(folder / name, media_type=ASSETS[name], content_disposition_type="inline")
+        return File(folder / name, media_type=ASSETS[name], content_disposition_type="inline", chunk_size=LARGE_BYTES)
 
     return asset

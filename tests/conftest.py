@@ -239,6 +239,36 @@ async def bob(running: Litestar, clean: None) -> AsyncIterator[httpx.AsyncClient
         yield client
 
 
+async def pieces_of(app: Litestar, path: str) -> tuple[list[int], int]:
+    """The sizes of the pieces in which an answer is sent, and the length that it says it has."""
+    sizes: list[int] = []
+    length = 0
+    unread: list[Any] = [{"type": "http.request", "body": b"", "more_body": False}]
+    ended = asyncio.Event()
+
+    async def receive() -> Any:
+        if unread:
+            return unread.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        nonlocal length
+        if message["type"] == "http.response.body":
+            sizes.append(len(message.get("body", b"")))
+            if not message.get("more_body", False):
+                ended.set()
+        else:
+            length = int(dict(message["headers"])[b"content-length"])
+
+    bare, _, query = path.partition("?")
+    scope = {"type": "http", "method": "GET", "path": bare, "raw_path": bare.encode(), "query_string": query.encode()}
+    scope |= {"http_version": "1.1", "scheme": "http", "headers": [], "client": ("192.0.2.1", 1), "state": {}}
+    async with asyncio.timeout(10):
+        await app(scope, receive, send)  # type: ignore[arg-type]
+    return sizes, length
+
+
 def needs(program: str | None, what: str) -> None:
     """Skip a test whose program is not installed; in CI, where it has to be, fail."""
     if program is None:

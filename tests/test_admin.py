@@ -5,20 +5,24 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
+from piccolo_admin.endpoints import ASSET_PATH
 
 from app import upkeep
 from app.admin import _house
-from app.admin_page import mended
+from app.admin_page import _theirs, mended
 from app.bodies import MAX_BODY_BYTES
 from app.database import database
+from app.edge.budget import LARGE_BYTES
 from app.staff import DEVICE_SECONDS, LoginRequest, Staff, login_request, unlock
 from tests.accounts.people import time_goes_by
+from tests.conftest import pieces_of
 
 PASSWORD = "correct horse battery"
 NOTHING = {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
@@ -130,6 +134,15 @@ class TestDoor:
             assert answer.headers["cache-control"] == "max-age=86400, public"
             assert answer.headers["x-content-type-options"] == "nosniff"
         assert (await stranger.get("/admin/assets/none.js")).headers["cache-control"] == "no-store"
+
+    async def test_its_script_is_in_memory_once_and_comes_in_pieces(self, running: Litestar, desk: Desk) -> None:
+        [source] = re.findall(r'src="\./(assets/index[^"]+)"', (await desk.get("/admin/")).text)
+        sizes, whole = await pieces_of(running, f"/admin/{source}")
+        assert sum(sizes) == whole > 1_000_000
+        assert max(sizes) <= LARGE_BYTES
+        path = Path(ASSET_PATH, source.partition("?")[0])
+        assert (await desk.get(f"/admin/{source}")).content == _theirs(path)
+        assert _theirs(path) is _theirs(path)
 
     def test_a_script_of_another_version_of_piccolos_is_not_served(self) -> None:
         with pytest.raises(RuntimeError) as refused:

@@ -15,10 +15,11 @@ from openapi_spec_validator import validate
 from app import __version__, openapi, settings
 from app.bodies import MAX_BODY_BYTES
 from app.database import database
+from app.edge.budget import LARGE_BYTES
 from app.main import ACCOUNTS, ALWAYS, create_app
 from app.variables import Rate
+from tests.conftest import pieces_of, visitor
 from tests.conftest import token as token_of
-from tests.conftest import visitor
 
 MAX_ID = 9007199254740991
 LIMITED = ("RateLimit-Policy", "RateLimit")
@@ -609,6 +610,11 @@ class TestPage:
         head = await stranger.head(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == answer.headers["content-length"]
+
+    async def test_its_script_comes_in_pieces_so_that_no_slow_client_holds_all_of_it(self, running: Litestar) -> None:
+        sizes, whole = await pieces_of(running, "/docs/assets/swagger-ui-bundle.js")
+        assert sum(sizes) == whole > 1_000_000
+        assert max(sizes) <= LARGE_BYTES
 
     async def test_its_script_shows_our_document_and_asks_no_validator(self, stranger: httpx.AsyncClient) -> None:
         answer = await stranger.get("/docs/start.js")
