@@ -336,6 +336,7 @@ async def test_no_more_wait_than_there_is_time_for(
     database_url: str, table: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner_queue, "CROWD", 1)
+    monkeypatch.setattr(owner_queue, "FEW", 0)
     async with opened(database_url, pool_max=1) as it:
         told = await at_once(it, ADD, "first", "a", "b", "c")
         assert [type(each) for each in told] == [list, list, list, Crowded]

@@ -277,9 +277,9 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
 
     def noted(whole: Callable[..., Any]) -> Callable[..., Any]:
-        async def ask(about: Any) -> Any:
+        async def ask(about: Any, *more: Any) -> Any:
             found.append(about)
-            return await whole(about)
+            return await whole(about, *more)
 
         return ask
 
