@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+import idna
+
 # What can be listened on: a name, an IPv4 or an IPv6 address.
 HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
-# RFC 6454, section 6.2, as browsers send it: other letters are in Punycode.
-ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+# RFC 6454, section 6.2. App shells have schemes of their own; of these four no page is ever loaded with an origin.
+ORIGIN = re.compile(r"(?!(?:ftp|file|wss?):)([a-z][a-z0-9+.-]*)://([^]\s/?#@:*[]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+PLAIN_HOST = re.compile(r"[a-z0-9._-]+")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
 RATE = re.compile(r"([0-9]{1,10})(?:/(second|minute|hour))?")
@@ -83,13 +87,34 @@ def host(given: Mapping[str, str], name: str, default: str) -> str:
 
 
 def origins(given: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
-    """Return the origins (RFC 6454), in lower case. Raises ConfigurationError."""
+    """Return the origins as browsers send them (RFC 6454, section 6.2). Raises ConfigurationError."""
     texts = [text.strip().lower().removesuffix("/") for text in given.get(name, default).split(",")]
-    for text in texts:
-        if not ORIGIN.fullmatch(text):
-            held = repr(re.sub(r"(?<=//).*@", "***@", text))
-            raise refuse(name, held, "origins like https://app.example.com, comma-separated, never *")
-    return tuple(texts)
+    return tuple(_origin(name, text) for text in texts)
+
+
+def _origin(name: str, text: str) -> str:
+    """Return an origin without its scheme's default port, its host in ASCII. Raises ConfigurationError."""
+    try:
+        if (match := ORIGIN.fullmatch(text)) is None:
+            raise ValueError
+        scheme, host, port = match[1], _ascii_host(match[1], match[2]), int(match[3] or DEFAULT_PORTS.get(match[1], -1))
+        if port > 65535:
+            raise ValueError
+    except ValueError:
+        held = repr(re.sub(r"(?<=//).*@", "***@", text))
+        raise refuse(name, held, "origins like https://app.example.com, comma-separated, never *") from None
+    return f"{scheme}://{host}" if port == DEFAULT_PORTS.get(scheme, -1) else f"{scheme}://{host}:{port}"
+
+
+def _ascii_host(scheme: str, host: str) -> str:
+    """Return a host as browsers write it: names in Punycode (RFC 5891), IPv6 compressed. Raises ValueError."""
+    if host.startswith("["):
+        return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+    if not host.isascii() and scheme in DEFAULT_PORTS:
+        host = idna.encode(host, uts46=True).decode()
+    if not PLAIN_HOST.fullmatch(host):
+        raise ValueError
+    return host
 
 
 def endpoint(given: Mapping[str, str], name: str) -> str | None:

@@ -13,8 +13,11 @@ ABSOLUTE = re.compile(rb"https?://([^/?]+)/", re.IGNORECASE)
 
 
 def can_be_read_in_one_way(target: bytes, version: str, sent: Singles) -> bool:
-    """Tell whether there is one Host, no other in the target, and no coding of the body but chunks."""
-    host = sent.get(b"host")
+    """Tell whether there is one Host, no other in the target, and no coding of the body but chunks.
+
+    HTTP/1.0 needs no Host (RFC 9112, section 3.2): plain health checks send none.
+    """
+    host = sent.get(b"host", b"" if version == "1.0" else None)
     if host is None or not HOST.fullmatch(host) or not _is_for(target, host):
         return False
     if b"transfer-encoding" not in sent:

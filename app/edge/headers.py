@@ -15,17 +15,19 @@ Singles = Mapping[bytes, bytes | None]
 
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 EXPOSED = (
-    b"Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
-    b"WWW-Authenticate, X-Request-ID"
+    b"Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, "
+    b"Retry-After, WWW-Authenticate, X-Request-ID"
 )
 # What each answer carries, besides its request id. `Vary`, because who may read it hangs on who asks.
 COMMON: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
 NO_STORE = (b"cache-control", b"no-store")
+# The last five are no headers of ours: tracing in browsers (W3C Trace Context, Sentry) and old libraries add them.
 PREFLIGHT: RawHeaders = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-ID",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-ID, "
+        b"baggage, sentry-trace, traceparent, tracestate, X-Requested-With",
     ),
     (b"access-control-max-age", b"600"),
 ]

@@ -1,7 +1,7 @@
 """The ring around the socket: what is too slow, too large or not HTTP ends here, before it costs anything.
 
-uvicorn waits for a head as long as a client likes, lets heads grow to megabytes, and takes messages with no
-Host or with two. This subclass of its protocol does not (RFC 9112, sections 2.2, 3.2 and 11.2). Where an
+uvicorn waits for a head as long as a client likes, lets heads grow to megabytes, and takes messages of HTTP/1.1 with
+no Host or with two. This subclass of its protocol does not (RFC 9112, sections 2.2, 3.2 and 11.2). Where an
 answer can be sent it has the envelope and the headers of every other answer.
 """
 

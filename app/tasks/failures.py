@@ -41,8 +41,8 @@ class PreconditionFailed(Failure):
         self.etag = etag
 
     def headers(self) -> dict[str, str]:
-        """Tell the tag to try again with."""
-        return {"etag": self.etag}
+        """Tell the tag to try again with, and that whoever keeps the answer has to ask again."""
+        return {"etag": self.etag, "cache-control": "private, no-cache"}
 
     def error(self) -> Error:
         """Show the task, so that nobody has to ask for it."""

@@ -44,6 +44,13 @@ def test_there_is_one_host(hosts: list[bytes]) -> None:
     assert not can_be_read_in_one_way(b"/", "1.1", [(b"host", host) for host in hosts])
 
 
+def test_http_1_0_needs_none_and_has_one_at_most() -> None:
+    assert can_be_read_in_one_way(b"/", "1.0", [])
+    assert not can_be_read_in_one_way(b"http://x/", "1.0", [])
+    assert not can_be_read_in_one_way(b"/", "1.0", [(b"host", b"x"), (b"host", b"x")])
+    assert not can_be_read_in_one_way(b"/", "1.0", [(b"host", b"x y")])
+
+
 @pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"chunked \t"])
 def test_chunks_are_a_coding(coding: bytes) -> None:
     assert can_be_read_in_one_way(b"/", "1.1", [HOST, (b"transfer-encoding", coding)])

@@ -13,8 +13,8 @@ from app.failures import Unavailable
 from tests.conftest import ORIGIN, SECRET, visitor
 
 EXPOSED = (
-    "Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
-    "WWW-Authenticate, X-Request-ID"
+    "Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, "
+    "Retry-After, WWW-Authenticate, X-Request-ID"
 )
 CORS_HEADERS = {
     "access-control-allow-origin": ORIGIN,
@@ -25,7 +25,8 @@ PREFLIGHT_HEADERS = {
     **CORS_HEADERS,
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
     "access-control-allow-headers": (
-        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-ID"
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-ID, "
+        "baggage, sentry-trace, traceparent, tracestate, X-Requested-With"
     ),
     "access-control-max-age": "600",
 }

@@ -303,6 +303,36 @@ async def test_a_frontend_at_an_allowed_origin_does_all_that_the_contract_says(
     assert len(set(ids)) == len(ids)
 
 
+async def test_the_headers_of_tracing_pass_and_those_of_answers_can_be_read(
+    visit: Visit, url: str, origin: str, clean: None
+) -> None:
+    await visit.page.goto(origin)
+    read = await visit.page.evaluate(
+        """async ([api, token]) => {
+          const headers = {
+            Authorization: `Bearer ${token}`,
+            "Content-Type": "application/json",
+            "Idempotency-Key": "one",
+            Prefer: "return=minimal",
+            baggage: "sentry-environment=production",
+            "sentry-trace": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            tracestate: "a=b",
+            "X-Requested-With": "XMLHttpRequest",
+          };
+          const body = JSON.stringify({operations: [{op: "create", data: {title: "x"}}]});
+          const send = () => fetch(`${api}/api/tasks/batch`, {method: "POST", headers, body});
+          await send();
+          const answer = await send();
+          const list = await fetch(`${api}/api/tasks`, {headers});
+          return [answer.status, answer.headers.get("Preference-Applied"), answer.headers.get("Idempotent-Replayed"),
+            list.status, list.headers.get("ETag") !== null];
+        }""",
+        [url, token("ada")],
+    )
+    assert read == [200, "return=minimal", "true", 200, True]
+
+
 async def test_the_same_page_at_another_origin_is_refused_by_the_browser(
     visit: Visit, url: str, stranger: str, clean: None
 ) -> None:

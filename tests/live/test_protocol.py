@@ -62,7 +62,8 @@ def refused(raw: bytes, status: int) -> None:
 AMBIGUOUS = {
     "not HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "no host": b"GET /health/live HTTP/1.1\r\n\r\n",
-    "no host in 1.0": b"GET /health/live HTTP/1.0\r\n\r\n",
+    "an address without a host in 1.0": b"GET http://a/health/live HTTP/1.0\r\n\r\n",
+    "two hosts in 1.0": b"GET /health/live HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
     "two hosts": b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "a host that is none": b"GET /health/live HTTP/1.1\r\nHost: a b\r\n\r\n",
     "a host with a path": b"GET /health/live HTTP/1.1\r\nHost: a/b\r\n\r\n",
@@ -100,6 +101,52 @@ def test_a_message_that_is_not_http_or_can_be_read_in_two_ways_is_400_or_closed(
     assert raw.count(b"HTTP/1.1 ") <= 1
     if raw:
         refused(raw, 400)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/health/live", 200),
+        ("/health/ready", 200),
+        ("/", 200),
+        ("/openapi.json", 200),
+        ("/docs", 200),
+        ("/docs/", 200),
+        ("/admin", 307),
+        ("/admin/", 200),
+        ("/admin/api/tables/", 401),
+        ("/api/tasks", 401),
+        ("/nowhere", 404),
+    ],
+)
+def test_http_1_0_needs_no_host(service: Any, path: str, status: int) -> None:
+    answer = Answer(talk(service.port, f"GET {path} HTTP/1.0\r\n\r\n".encode()))
+    assert answer.status == status
+    # Wherever it leads, it leads by a path.
+    assert answer.headers.get("location", "/").startswith("/")
+
+
+def test_a_method_without_a_route_is_401_or_405_and_one_that_the_parser_does_not_know_400(service: Any) -> None:
+    def ask(method: bytes, more: bytes = b"") -> Answer:
+        return Answer(
+            talk(service.port, method + b" /api/tasks HTTP/1.1\r\nConnection: close\r\n" + HOST + more + b"\r\n")
+        )
+
+    assert ask(b"PROPFIND").status == 401
+    answer = ask(b"PROPFIND", AUTH)
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+    assert [ask(b"BREW").status, ask(b"BREW", AUTH).status] == [400, 400]
+
+
+def test_the_tag_of_a_task_that_has_changed_may_be_kept_and_is_asked_for_again(service: Any) -> None:
+    def ask(method: str, path: str, body: str, *more: str) -> Answer:
+        lines = [f"{method} {path} HTTP/1.0", f"Authorization: Bearer {token('etag')}", f"Content-Length: {len(body)}"]
+        return Answer(talk(service.port, "\r\n".join([*lines, *more, "", body]).encode()))
+
+    made = json.loads(ask("POST", "/api/tasks", '{"title": "x"}').body)["data"]
+    failed = ask("DELETE", f"/api/tasks/{made['id']}", "", 'If-Match: "v0"')
+    assert (failed.status, failed.headers["etag"]) == (412, f'"v{made["version"]}"')
+    assert failed.headers["cache-control"] == "private, no-cache"
 
 
 def test_what_is_refused_by_the_socket_can_be_read_by_the_frontend(service: Any) -> None:
