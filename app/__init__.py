@@ -22,7 +22,7 @@ A request meets the files in this order, and its answer goes back the same way:
     tasks/kept_descriptions    changes beside a description that is longer than a new one may be
     tasks/operations   many changes in one body, validated
     tasks/batch        all of them or none, by a few statements      (tasks/bulk, steps; tasks/batch_answers)
-    tasks/pages        lists of them, whole, in pages or streamed    (tasks/parameters: which; tasks/cursors: where one
+    tasks/pages        lists of them, whole, in pages or streamed    (tasks/parameters: which; cursors: where one
                        goes on; tasks/remembered: what need not be read again)
     tasks/listing      the statements of lists                       (tasks/bounded: up to how many bytes;
                        tasks/search_queries: words, titles)

@@ -66,7 +66,7 @@ FLOORS = {
     "app.tasks.trash_list": 5,
     "app.tasks.kept_descriptions": 6,
     "app.tasks.parameters": 3,
-    "app.tasks.cursors": 4,
+    "app.cursors": 3,
     "app.tasks.remembered": 1,
     "app.tasks.bounded": 0,
     "app.auth.authenticator": 4,

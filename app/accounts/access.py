@@ -54,8 +54,8 @@ class AccessController(AccountRoutes):
     )
     async def sessions(self, request: Request[Any, Any, Any], user: CurrentUser) -> Reply[SessionListData]:
         """The last used first: all of them, at most 100; or with a parameter, page by page."""
-        window = paging.read(request.scope["query_string"])
-        return paging.reply(SessionListData, window, await logins.listed(user, window), "/api/auth/sessions")
+        window = paging.window(request, user, "sessions")
+        return paging.reply(SessionListData, window, await logins.listed(user, window))
 
     @delete(
         "/sessions/{session_id:str}",
@@ -93,10 +93,8 @@ class AccessController(AccountRoutes):
     )
     async def list_tokens(self, request: Request[Any, Any, Any], user: CurrentUser) -> Reply[PersonalTokenListData]:
         """The newest first: all of them, at most 50; or with a parameter, page by page. None has the token itself."""
-        window = paging.read(request.scope["query_string"])
-        return paging.reply(
-            PersonalTokenListData, window, await personal_tokens.listed(user, window), "/api/auth/tokens"
-        )
+        window = paging.window(request, user, "tokens")
+        return paging.reply(PersonalTokenListData, window, await personal_tokens.listed(user, window))
 
     @delete(
         "/tokens/{token_id:str}",

@@ -1,40 +1,30 @@
-"""Pages of the lists of an account, with `limit` and `cursor` as lists of tasks have them.
+"""Pages of the lists of an account, with `limit` and `cursor` as lists of tasks have them."""
 
-A cursor is not sealed: whatever it says, a list has its owner's items alone.
-"""
-
-import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from litestar import Request
+from msgspec import UNSET, UnsetType
 
+from app import cursors
+from app.auth.tokens import User as Owner
+from app.cursors import Place
 from app.envelopes import NextPage
 from app.failures import Invalid
 from app.handlers import Reply
-from app.query import LIMIT_RULE, MAX_LIMIT, InvalidCursor, limit, pairs
+from app.query import LIMIT_RULE, limit, pairs
 from app.statements import Param
 
 AFTER, AFTER_ID, LIMIT = Param("after"), Param("after_id"), Param("limit")
 
-T = TypeVar("T")
-SHAPE = re.compile(r"[A-Za-z0-9_-]{1,200}")
-
-
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """The last item of a page: its time in microseconds since 1970, its id, and how many items a page has."""
-
-    at: Annotated[int, Meta(ge=0, le=2**53 - 1)]
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
-
 
 class Window(NamedTuple):
-    """Which items are asked for: all of them, or a page."""
+    """Which items of a list are asked for, all of them or a page; and what its cursors are sealed with."""
 
+    name: str  # of the list, under /api/auth
+    about: str
+    secret: str
     limit: int | None = None
     after: Place | None = None
     is_page: bool = False
@@ -55,14 +45,15 @@ class Found(NamedTuple):
     next: str | None
 
 
-def read(query_string: bytes) -> Window:
-    """Return what a query string asks for. Raises Invalid, InvalidCursor."""
-    given = dict(pairs(query_string, ("limit", "cursor")))
+def window(request: Request[Any, Any, Any], owner: Owner, name: str) -> Window:
+    """Return what the query asks of the owner's list of this name. Raises Invalid, InvalidCursor."""
+    whole = Window(name, f"{owner.id}\0{name}", request.app.state["settings"].secret)
+    given = dict(pairs(request.scope["query_string"], ("limit", "cursor")))
     size = limit(given["limit"]) if "limit" in given else None
     if "limit" in given and size is None:
         raise Invalid("limit", f"limit must be {LIMIT_RULE}")
-    after = _place(given["cursor"]) if "cursor" in given else None
-    return Window(size or (after.limit if after else None), after, bool(given))
+    after = cursors.unseal(whole.secret, whole.about, given["cursor"]) if "cursor" in given else None
+    return whole._replace(limit=size or (after.limit if after else None), after=after, is_page=bool(given))
 
 
 def microseconds(column: str) -> str:
@@ -84,22 +75,13 @@ def found(rows: Sequence[Any], window: Window, items: list[Any]) -> Found:
     if window.limit is None or len(items) <= window.limit:
         return Found(items, None)
     shown = items[: window.limit]
-    place = Place(rows[window.limit - 1][-1], shown[-1].id, window.limit)
-    return Found(shown, urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode())
+    place = Place(shown[-1].id, rows[window.limit - 1][-1], window.limit)
+    return Found(shown, cursors.seal(window.secret, window.about, place))
 
 
-def reply(envelope: type[Any], window: Window, page: Found, path: str) -> Reply[Any]:
+def reply(envelope: type[Any], window: Window, page: Found) -> Reply[Any]:
     """Return the answer: `page` is in it where one was asked for, and a link to the next one (RFC 8288)."""
     told: NextPage | UnsetType = NextPage(page.next) if window.is_page else UNSET
     query = urlencode({"limit": window.limit, "cursor": page.next})
-    link = [(b"link", f'<{path}?{query}>; rel="next"'.encode())] if page.next else []
+    link = [(b"link", f'</api/auth/{window.name}?{query}>; rel="next"'.encode())] if page.next else []
     return Reply(envelope(page.items, told), link)
-
-
-def _place(cursor: str) -> Place:
-    try:
-        if not SHAPE.fullmatch(cursor):
-            raise ValueError
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Place)
-    except ValueError:  # so are the errors of base64 and of msgspec
-        raise InvalidCursor from None

@@ -17,12 +17,12 @@ from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
 
 from app.auth.tokens import User as Owner
+from app.cursors import Place
 from app.database import database
 from app.statements import Param, Statement, columns_of
 from app.tasks import costs, words
 from app.tasks.bounded import DESCRIPTION, SIZE, SIZE_OF_TITLE, inline, within_bytes
 from app.tasks.costs import Charge
-from app.tasks.cursors import Place
 from app.tasks.indexing import indexer
 from app.tasks.parameters import Query
 from app.tasks.queries import COLUMNS, FOR_THEM, OWNER, THEIR_OWN

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app import cursors
 from app.auth.tokens import User as Owner
+from app.cursors import Place
 from app.database import database
 from app.envelopes import encode
 from app.failures import Unavailable
 from app.handlers import Stream
-from app.tasks import costs, cursors, listing
+from app.tasks import costs, listing
 from app.tasks.bounded import MAX_BYTES, MAX_ROWS, TOO_LONG
 from app.tasks.costs import Charge
-from app.tasks.cursors import Place
 from app.tasks.listing import array, rows_of, state_in
 from app.tasks.parameters import Query
 from app.tasks.remembered import State, lists

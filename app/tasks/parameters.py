@@ -23,6 +23,7 @@ MAX_WORDS = 24  # different ones: PostgreSQL looks for each
 NEWEST_FIRST = "-created_at"
 SORTS = ("created_at", NEWEST_FIRST, "updated_at", "-updated_at", "title", "-title", "relevance")
 FIELDS = Task.__struct_fields__
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 # RFC 3339, section 5.6.
 TIME = re.compile(
@@ -43,7 +44,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     q: str | None = None
     fields: tuple[str, ...] | None = None
     count: bool = False
-    said: tuple[tuple[str, str], ...] = ()  # as it was sent, the cursor left out
+    said: tuple[tuple[str, str], ...] = ()  # as it was sent, the cursor left out, and of a time what is not read
 
     def beyond(self, cursor: str) -> bytes:
         """Return the query string of the next page."""
@@ -63,7 +64,7 @@ def read(query_string: bytes) -> Query | None:
         if (read := READERS[name](value)) is None:
             raise Invalid(name, f"{name} must be {ALLOWED[name]}")
         found[name] = read
-        said += [(name, value)] if name != "cursor" else []
+        said += [(name, read.isoformat() if isinstance(read, datetime) else value)] if name != "cursor" else []
     if found.get("sort") == "relevance" and "q" not in found:
         raise Invalid("sort", "sort can be relevance only where there is a q to be relevant to")
     return Query(**found, said=tuple(said)) if found else None
@@ -96,11 +97,8 @@ def _after(text: str) -> datetime | None:
 
 def _before(text: str) -> datetime | None:
     """Return the end of the microsecond: a task at its beginning may be before the moment."""
-    try:
-        moment = _moment(text)
-        return moment and moment[0] + timedelta(microseconds=moment[1])
-    except OverflowError:
-        return None
+    moment = _moment(text)
+    return moment and _later(moment[0], timedelta(microseconds=moment[1]))
 
 
 def _moment(text: str) -> tuple[datetime, bool] | None:
@@ -113,10 +111,18 @@ def _moment(text: str) -> tuple[datetime, bool] | None:
     is_leap = second == "60"  # which is the next second, as PostgreSQL has it
     shown = f"{date}T{minute}:{'59' if is_leap else second}.{fraction[:6]:0<6}{offset.upper()}"
     try:
-        moment = datetime.fromisoformat(shown) + timedelta(seconds=is_leap)
-        return moment.astimezone(UTC), bool(fraction[6:].strip("0"))
-    except (ValueError, OverflowError):
+        moment = datetime.fromisoformat(shown)
+    except ValueError:
         return None
+    return _later(moment, timedelta(seconds=is_leap)), bool(fraction[6:].strip("0"))
+
+
+def _later(moment: datetime, by: timedelta) -> datetime:
+    """Return the time so much later, in UTC; beyond the years 1 to 9999 the first or last time in them."""
+    try:
+        return (moment + by).astimezone(UTC)
+    except OverflowError:
+        return FIRST if moment.year == 1 else LAST
 
 
 READERS: dict[str, Callable[[str], Any]] = {

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from litestar import Request
 from piccolo.querystring import QueryString
 
+from app import cursors
 from app.auth.tokens import User as Owner
+from app.cursors import Place
 from app.database import database
 from app.envelopes import encode
 from app.failures import Invalid
 from app.handlers import Stream
 from app.query import pairs
 from app.statements import Param, Statement, columns_of
-from app.tasks import cursors
 from app.tasks.bounded import DESCRIPTION, MAX_BYTES, MAX_ROWS, TOO_LONG, inline, within_bytes
-from app.tasks.cursors import Place
 from app.tasks.parameters import ALLOWED, READERS
 from app.tasks.queries import FOR_THEM, OWNER
 from app.tasks.structs import Page, TrashData, TrashedTask

@@ -198,15 +198,24 @@ class TestPages:
         after = (await lovelace.get(f"/api/auth/{what}", params={"cursor": page["page"]["next"], "limit": 2})).json()
         assert after["data"] == whole[5:7]
 
-    async def test_somebody_elses_cursor_shows_nothing_of_theirs(
+    async def test_somebody_elses_cursor_and_another_lists_are_422(
         self, lovelace: Person, boole: Person, sql: Any, what: str
     ) -> None:
         await self.filled(lovelace, sql, what)
+        await lovelace.post("/api/tasks/batch", json={"operations": [{"op": "create", "data": {"title": "x"}}] * 2})
         cursor = (await lovelace.get(f"/api/auth/{what}", params={"limit": 5})).json()["page"]["next"]
-        answer = await boole.get(f"/api/auth/{what}", params={"cursor": cursor})
-        assert answer.status_code == 200
-        mine = (await boole.get(f"/api/auth/{what}")).json()["data"]
-        assert [each for each in answer.json()["data"] if each not in mine] == []
+        of_tasks = (await lovelace.get("/api/tasks?limit=1")).json()["page"]["next"]
+        other = {"sessions": "tokens", "tokens": "sessions"}[what]
+        for answer in (
+            await boole.get(f"/api/auth/{what}", params={"cursor": cursor}),
+            await lovelace.get(f"/api/auth/{other}", params={"cursor": cursor}),
+            await lovelace.get("/api/tasks", params={"cursor": cursor}),
+            await lovelace.get(f"/api/auth/{what}", params={"cursor": of_tasks}),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (422, "INVALID_CURSOR")
+        for place in range(len(cursor)):
+            spoilt = f"{cursor[:place]}{'A' if cursor[place] != 'A' else 'B'}{cursor[place + 1 :]}"
+            assert (await lovelace.get(f"/api/auth/{what}", params={"cursor": spoilt})).status_code == 422
 
     @pytest.mark.parametrize("limit", ["0", "-1", "201", "1.0", "01", "", "x", "%C2%B2", "9" * 30])
     async def test_a_limit_that_is_none_is_422(self, lovelace: Person, what: str, limit: str) -> None:
@@ -217,7 +226,8 @@ class TestPages:
     @pytest.mark.parametrize(
         "cursor",
         ["", "x", "none", "%00", "AAAA", "x" * 201, "WzEsImEiLDFd=", "é", "W10", "WzEsImEiLDBd", "Wy0xLCJhIiwxXQ",
-         "WzE4NDQ2NzQ0MDczNzA5NTUxNjE2LCJhIiwxXQ", "WzEsIlx1MDAwMCIsMV0", "WzEsImEiLDIwMV0", "bnVsbA", "/8"],
+         "WzE4NDQ2NzQ0MDczNzA5NTUxNjE2LCJhIiwxXQ", "WzEsIlx1MDAwMCIsMV0", "WzEsImEiLDIwMV0", "bnVsbA", "/8",
+         "WzE3NjQ0OTc1MDAwMDAwMDAsImFiY2RlZiIsNV0"],
     )  # fmt: skip
     async def test_a_cursor_that_was_not_given_out_is_422(self, lovelace: Person, what: str, cursor: str) -> None:
         answer = await lovelace.get(f"/api/auth/{what}?cursor={cursor}")

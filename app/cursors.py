@@ -14,20 +14,23 @@ import msgspec
 from app.query import InvalidCursor
 
 SEAL_BYTES = 16
-SHAPE = re.compile(r"[A-Za-z0-9_-]{24,4096}")
+SHAPE = re.compile(r"[A-Za-z0-9_-]{24,4096}")  # a title's key has 2,600 bytes at most, and makes 3,532 of these
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """The last task of a page: its id, what it is sorted by, and how many tasks a page has."""
+    """The last item of a page: its id, what it is sorted by, and how many items a page has."""
 
-    id: int
-    at: str
+    id: int | str
+    at: int | str
     limit: int | None
 
 
 def seal(secret: str, about: str, place: Place) -> str:
-    """Return the cursor of a place in the list that `about` describes."""
-    payload = msgspec.json.encode(place)
+    """Return the cursor of a place in the list that `about` describes.
+
+    The place is in MessagePack, in which no character is longer than in UTF-8.
+    """
+    payload = msgspec.msgpack.encode(place)
     return urlsafe_b64encode(_seal(secret, about, payload) + payload).rstrip(b"=").decode()
 
 
@@ -39,7 +42,10 @@ def unseal(secret: str, about: str, cursor: str) -> Place:
     payload = sealed[SEAL_BYTES:]
     if not hmac.compare_digest(_seal(secret, about, payload), sealed[:SEAL_BYTES]):
         raise InvalidCursor
-    place = msgspec.json.decode(payload, type=Place)
+    try:
+        place = msgspec.msgpack.decode(payload, type=Place)
+    except msgspec.DecodeError:  # sealed by a version that wrote places in JSON
+        raise InvalidCursor from None
     if seal(secret, about, place) != cursor:  # base64 has more than one spelling of the same
         raise InvalidCursor
     return place
