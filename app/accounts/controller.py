@@ -99,7 +99,7 @@ class AccountController(AccountRoutes):
         A login with a valid device token is counted by that token instead: what others guess does not lock it.
         """
         account = await proof.by_email(data, device_of(request).address, state.settings.jwt_secrets)
-        return await _log_in(account, request, state)
+        return await _log_in(account, request, state, data.device_token or None)
 
     @post(
         "/refresh",
@@ -226,5 +226,7 @@ def _count_sign_up(device: Device, state: State) -> None:
         raise TooManyRequests(wait, TOO_MANY_SIGN_UPS)
 
 
-async def _log_in(account: Account, request: Request[Any, Any, Any], state: State) -> LoginData:
-    return LoginData(await logins.start(account, device_of(request), state.settings.jwt_secrets))
+async def _log_in(
+    account: Account, request: Request[Any, Any, Any], state: State, device_token: str | None = None
+) -> LoginData:
+    return LoginData(await logins.start(account, device_of(request), state.settings.jwt_secrets, device_token))

@@ -10,7 +10,6 @@ no branches. A thief's copy that is used within these 30 s gets that token as we
 two spends it and the other one does so more than 30 s later, or after another one.
 """
 
-import secrets
 from typing import NamedTuple
 
 import asyncpg
@@ -134,13 +133,15 @@ class Device(NamedTuple):
     agent: str | None
 
 
-async def start(account: Account, device: Device, keys: tuple[str, ...]) -> Login:
+async def start(account: Account, device: Device, keys: tuple[str, ...], device_token: str | None = None) -> Login:
     """Log somebody in: store the login and return its first pair of tokens, made with the first key.
 
-    The 101st login of an account ends the one that was not used for longest. Raises InvalidCredentials where the user
-    has gone, or the password has been changed since it was looked at.
+    A valid device token keeps its device. The 101st login of an account ends the one that was not used for longest.
+    Raises InvalidCredentials where the user has gone, or the password has been changed since it was looked at.
     """
-    owner, session, token = account.profile.id, secrets.token_urlsafe(12), opaque.new_refresh()
+    owner, token = account.profile.id, opaque.new_refresh()
+    known = device_tokens.read(device_token, keys, owner, account.password_version) if device_token else None
+    session = device_tokens.new_session_id(known)
     try:
         async with database.stepwise(owner) as transaction:
             await transaction.fetch(LOCK, owner=owner)
@@ -204,5 +205,5 @@ def _login(who: Profile, session: str, refresh_token: str, seconds_left: int, pa
     """Return what a client gets. The access token does not outlive the login."""
     user = Owner(id=who.id, email=who.email, name=who.name, session=session)
     seconds = min(ACCESS_SECONDS, seconds_left)
-    device_token = device_tokens.issue(key, who.id, password_version)
+    device_token = device_tokens.issue(key, session, who.id, password_version)
     return Login(who, tokens.mint(user, key, seconds), refresh_token, seconds, device_token)

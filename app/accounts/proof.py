@@ -3,7 +3,7 @@
 Attempts of strangers are counted by the email address, and by their network; those of a device that has logged in
 before by its device token; those of somebody who is logged in by the user. No count touches another. So guesses from
 outside keep nobody from logging in on a known device, from changing the password or from leaving; and a stolen access
-token or device token is worth five guesses in 15 minutes.
+token, or all device tokens of a login together, are worth five guesses in 15 minutes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,8 @@ async def _known_device(email: str, token: str, keys: tuple[str, ...]) -> str | 
     """Return what the failures of a device are counted by; None for a token that is not of this account."""
     account = await queries.find(email)
     whose = (account.profile.id, account.password_version) if account else ("", 0)
-    return device_tokens.limit_key(token, keys, *whose)
+    device = device_tokens.read(token, keys, *whose)
+    return device_tokens.limit_key(device, whose[0]) if device else None
 
 
 async def _proved(attempt: Attempt, password: str, find: Callable[[], Awaitable[Account | None]]) -> Account:

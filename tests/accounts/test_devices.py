@@ -134,6 +134,38 @@ class TestAKnownDevice:
         answers = await asyncio.gather(*(with_device(stranger, device, f"guess {n}") for n in range(50)))
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 45
 
+    async def test_all_those_of_one_login_and_of_what_follows_it_have_one_count(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        copies = [await refreshed(stranger, lovelace.login["refresh_token"]) for _ in range(12)]
+        later = [await refreshed(stranger, copies[0].json()["data"]["refresh_token"])]
+        login = await with_device(stranger, lovelace.login["device_token"])
+        later += [login, await refreshed(stranger, login.json()["data"]["refresh_token"])]
+        again = await with_device(stranger, later[-1].json()["data"]["device_token"])
+        those = [each.json()["data"]["device_token"] for each in (*copies, *later, again)]
+        assert {*those} == {lovelace.login["device_token"]}
+
+        tried = [(await with_device(stranger, each, "not hers")).status_code for each in those]
+        assert tried == [401] * 5 + [429] * (len(those) - 5)
+        [key] = [row[0] for row in await sql.fetch(KEYS)]
+        assert key.startswith(f"device:{lovelace.id}:")
+        await time_goes_by(sql, "15 minutes")
+        assert (await with_device(stranger, those[0])).status_code == 200
+
+    async def test_another_login_and_a_device_token_that_is_not_valid_begin_a_device(
+        self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient
+    ) -> None:
+        logins = [await attempt(stranger), await with_device(stranger, boole.login["device_token"])]
+        those = {each.json()["data"]["device_token"] for each in logins}
+        assert len(those) == 2
+        assert not {each[:26] for each in those} & {one.login["device_token"][:26] for one in (lovelace, boole)}
+
+    async def test_the_device_outlives_a_new_password(self, lovelace: Person, stranger: httpx.AsyncClient) -> None:
+        assert (await again(lovelace)).status_code == 204
+        fresh = (await refreshed(stranger, lovelace.login["refresh_token"])).json()["data"]["device_token"]
+        assert fresh != lovelace.login["device_token"]
+        assert fresh[:26] == lovelace.login["device_token"][:26]
+
     async def test_a_success_clears_its_count(self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any) -> None:
         device = lovelace.login["device_token"]
         for _ in range(2):
@@ -211,7 +243,7 @@ class TestOneThatIsNotValid:
     async def test_one_that_another_secret_signed_unless_that_is_being_rotated(
         self, lovelace: Person, stranger: httpx.AsyncClient, running: Litestar
     ) -> None:
-        old = device_tokens.issue("o" * 40, lovelace.id, 0)
+        old = device_tokens.issue("o" * 40, "a session", lovelace.id, 0)
         await wrong(stranger, 6)
         locked_for(await with_device(stranger, old))
         rotated = create_app(msgspec.structs.replace(settings.current(), jwt_secrets=(SECRET, "o" * 40)))
@@ -243,13 +275,13 @@ async def test_it_is_a_key_to_nothing(lovelace: Person, stranger: httpx.AsyncCli
 
 
 def test_each_is_another_one_and_says_nothing() -> None:
-    those = {device_tokens.issue(SECRET, "ada", 0) for _ in range(100)}
+    those = {device_tokens.issue(SECRET, device_tokens.new_session_id(None), "ada", 0) for _ in range(100)}
     assert len({each[:26] for each in those}) == len({each[26:] for each in those}) == 100
     # What is signed can be read in one way only.
-    assert device_tokens.limit_key(device_tokens.issue(SECRET, "1 ada", 0), [SECRET], "ada", 1) is None
-    key = device_tokens.limit_key(next(iter(those)), [secrets.token_hex(32), SECRET], "ada", 0)
-    assert key is not None
-    assert key.startswith("device:ada:")
+    assert device_tokens.read(device_tokens.issue(SECRET, "x", "1 ada", 0), [SECRET], "ada", 1) is None
+    device = device_tokens.read(next(iter(those)), [secrets.token_hex(32), SECRET], "ada", 0)
+    assert device is not None
+    assert device_tokens.limit_key(device, "ada").startswith("device:ada:")
 
 
 def _weaker(password: str) -> str:
