@@ -12,7 +12,7 @@ A request meets the files in this order, and its answer goes back the same way:
     auth/authenticator whose token it is: from memory, by its signature (auth/tokens, auth/keys) or from the
                        database (auth/queries, auth/opaque)
     limits             how many requests are left for the user, or for an address (addresses) where none is known
-    bodies             bytes of a body -> a struct
+    bodies             bytes of a body -> a struct                   (integers: 7.0 is 7)
     tasks/structs      what came in, validated; what goes out
     tasks/conditions   If-Match, If-None-Match, and entity tags      (tasks/versions, tasks/failures)
     tasks/keys         Idempotency-Key: which requests are one       (tasks/once: and its change is made once;

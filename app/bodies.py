@@ -28,6 +28,7 @@ from app.failures import (
     UnsupportedMediaType,
     UnsupportedPatch,
 )
+from app.integers import with_integers
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all large bodies of requests without an answer, for each process
@@ -163,8 +164,9 @@ def decode(body: bytes, kind: Any) -> Any:
         try:
             return _decoder(kind)(body)
         except msgspec.ValidationError as error:
-            msgspec.json.decode(body)  # it stops at the first misfit: what follows may not be JSON at all
-            raise refusal(str(error)) from error
+            return with_integers(body, kind, error)
+    except msgspec.ValidationError as error:
+        raise refusal(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSON from error
 

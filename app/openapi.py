@@ -31,7 +31,9 @@ from app.wording import (
     LINKS,
     OTHERS,
     PARAMETERS,
+    PREFER,
     QUERIES,
+    UNLESS_MATCH,
     UNLIMITED,
 )
 
@@ -141,7 +143,8 @@ def _complete(operation: dict[str, Any], components: dict[str, Any], *, takes_a_
     for query, parameter in QUERIES.get(name, {}).items():
         parameters.append({"name": query, "in": "query", "required": False, **parameter})
     parameters += [IDEMPOTENCY_KEY] if takes_a_key else []
-    parameters += [IF_MATCH] if "412" in responses and name != "batchTasks" else []
+    if "412" in responses:
+        parameters += [PREFER] if name == "batchTasks" else [IF_MATCH, UNLESS_MATCH]
     parameters += [IF_NONE_MATCH] if "304" in responses else []
     if parameters:
         operation["parameters"] = parameters

@@ -164,6 +164,19 @@ IF_NONE_MATCH = {
     "13.1.2).",
     "schema": TAGS,
 }
+UNLESS_MATCH = {
+    **IF_NONE_MATCH,
+    "description": "The entity tags of versions that the task must not have; of one of them, and of `*`, it is 412 "
+    "(RFC 9110, section 13.1.2).",
+}
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`return=minimal` or `return=representation`, where the parameter `return` says nothing (RFC 7240). "
+    "Other preferences are ignored.",
+    "schema": {"type": "string", "examples": ["return=minimal"]},
+}
 PAGES: dict[str, Any] = {
     "limit": {
         "description": "How many items a page has at most. Without a parameter, all of them are told.",

@@ -600,7 +600,7 @@ class TestTables:
 
     async def test_a_new_task_is_held_to_the_rules_of_the_api(self, grace: Desk, task: Any) -> None:
         form = {**(await grace.get("/admin/api/tables/tasks/new/")).json(), "user_id": "ada"}
-        blank = await grace.post("/admin/api/tables/tasks/", json={**form, "title": " \u2003"})
+        blank = await grace.post("/admin/api/tables/tasks/", json={**form, "title": " \u2003\u200b"})
         assert told(blank) == refused("title", "Title is required")
         made = await grace.post("/admin/api/tables/tasks/", json={**form, "title": "\u2003Call us "})
         [row] = (await grace.get("/admin/api/tables/tasks/?title=Call")).json()["rows"]

@@ -8,6 +8,7 @@ import pytest
 
 from app.bodies import MAX_BODY_BYTES, JSONRequest, Unfinished, decode
 from app.failures import Busy, Invalid, NotJSON
+from app.tasks.history import TaskReversion
 from app.tasks.structs import TaskContent
 
 NOT_JSON = {"error": {"code": "BAD_REQUEST", "message": "The body is not valid JSON in UTF-8."}}
@@ -199,6 +200,19 @@ def test_a_misfit_is_told_in_a_sentence_beside_its_field(body: bytes, field: str
     with pytest.raises(Invalid) as refusal:
         decode(body, TaskContent)
     assert (refusal.value.field, refusal.value.message) == (field, message)
+
+
+@pytest.mark.parametrize("body", [b'{"version":1.0,', b'{"version":1.0}x', b'{"version":1.0,"x":1e999}'])
+def test_what_follows_an_integer_with_a_point_must_be_json_too(body: bytes) -> None:
+    with pytest.raises(NotJSON):
+        decode(body, TaskReversion)
+
+
+@pytest.mark.parametrize("version", [b"1.5", b"-1.0", b"1e300", b"9007199254740992.0", b'"1.0"', b"[1.0]"])
+def test_an_integer_with_a_point_has_the_limits_of_any_other(version: bytes) -> None:
+    with pytest.raises(Invalid) as refusal:
+        decode(b'{"version":%b}' % version, TaskReversion)
+    assert refusal.value.field == "version"
 
 
 def test_a_field_that_is_there_twice_counts_as_its_last() -> None:

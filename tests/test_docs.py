@@ -180,7 +180,7 @@ class TestDocument:
         more = {
             "304": {"ETag", "Cache-Control"},
             "401": {"WWW-Authenticate"},
-            "412": {"ETag"},
+            "412": {"ETag", "Cache-Control"},
             "415": {"Accept-Patch"},
             "429": {"Retry-After"},
             "503": {"Retry-After"},
@@ -237,7 +237,8 @@ class TestDocument:
                     told.setdefault(parameter["name"], set()).add(operation["operationId"])
         on_one = {"replaceTask", "patchTask", "completeTask", "deleteTask", "restoreTask", "revertTask", "purgeTask"}
         assert told == {
-            "If-None-Match": {"listTasks", "getTask"},
+            "If-None-Match": {"listTasks", "getTask"} | on_one,
+            "Prefer": {"batchTasks"},
             "If-Match": on_one,
             "Idempotency-Key": on_one | {"createTask", "batchTasks", "emptyTrash"},
         }

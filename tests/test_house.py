@@ -123,6 +123,7 @@ FLOORS = {
     "app.primary": 0,
     "app.envelopes": 1,
     "app.texts": 1,
+    "app.integers": 2.5,
     "app.logs": 1,
     "app.statements": -3,
     "app.embedded": 0,

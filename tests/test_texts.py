@@ -2,13 +2,15 @@
 
 import re
 import sys
+import unicodedata
 
 import msgspec
 import pytest
 
 from app.accounts.structs import MAX_NAME, ProfileChanges
 from app.failures import Invalid
-from app.texts import SPACE, pattern
+from app.tasks.structs import MAX_TITLE, TaskContent
+from app.texts import SPACE, pattern, visible_pattern
 
 
 def test_the_white_space_that_is_trimmed_is_pythons() -> None:
@@ -30,3 +32,59 @@ def test_a_name_is_accepted_where_the_document_says_so(name: str) -> None:
     described = msgspec.json.schema(ProfileChanges)["$defs"]["ProfileChanges"]["properties"]["name"]
     assert described["pattern"] == pattern(MAX_NAME)
     assert bool(re.search(described["pattern"], name)) == accepted
+
+
+INVISIBLE = [
+    *(
+        "\u200b",
+        "\u200c",
+        "\u200d",
+        "\u2060",
+        "\ufeff",
+        "\u00ad",
+        "\u180e",
+        "\u3164",
+        "\u2800",
+        "\ufe0f",
+        "\u0001",
+        "\u009f",
+    ),
+    *("\u034f", "\u061c", "\u115f", "\u17b4", "\u180b", "\u202e", "\u2066", "\uffa0", "\ufff9", "\u007f"),
+]
+BEYOND = ["\U0001d173", "\U000e0001", "\U000e0041", "\U000e0100", "\U000e01ef"]
+
+
+def is_taken(title: str) -> bool:
+    try:
+        TaskContent(title)
+    except Invalid:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["x", "x" * 500, "x" * 501, " " * 300 + "x" * 500 + "\t", "\0", "\u200b\0", *INVISIBLE, "\u200b" * 500,
+     "\u200b" * 499 + "x", "\u200bx", "x\u200b", "\ufeff \u00ad\n", "\n", "\u200b\n", "\u0600", "\u0640", "\ufffc",
+     "\u0301", "\U0001f95b"],
+)  # fmt: skip
+def test_a_title_is_accepted_where_the_document_says_so(title: str) -> None:
+    described = msgspec.json.schema(TaskContent)["$defs"]["TaskContent"]["properties"]["title"]
+    assert described["pattern"] == visible_pattern(MAX_TITLE)
+    assert bool(re.search(described["pattern"], title)) == is_taken(title)
+
+
+@pytest.mark.parametrize("char", [*INVISIBLE, *BEYOND])
+def test_a_title_of_which_nothing_is_seen_is_none_and_beside_a_letter_it_is_kept(char: str) -> None:
+    assert not is_taken(char)
+    assert not is_taken(f"\t{char * 3} {char}\u3000")
+    assert TaskContent(f"{char}x").title == f"{char}x".strip()
+
+
+def test_every_letter_digit_mark_and_symbol_is_seen() -> None:
+    ignorable = re.compile(
+        "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    )
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.category(chr(code))[0] in "LMNPS" and not ignorable.fullmatch(chr(code)):
+            assert is_taken(chr(code)), hex(code)

@@ -203,7 +203,7 @@ def _is_idle(operation: AnyOperation) -> bool:
 
 
 def _may_be_there(operation: AnyOperation) -> TypeGuard[ChangeOperation]:
-    return not isinstance(operation, CreateOperation) and operation.id <= MAX_ID
+    return not isinstance(operation, CreateOperation) and 0 < operation.id <= MAX_ID
 
 
 def _kept(operation: AnyOperation, task: Task | TaskVersion) -> Kept:

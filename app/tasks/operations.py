@@ -13,6 +13,7 @@ from app.bodies import JSONRequest, decode, refusal
 from app.edge.headers import RawHeaders, joined
 from app.envelopes import Data
 from app.failures import Failure, Invalid
+from app.integers import with_integers
 from app.query import pairs
 from app.tasks.failures import InOperation, PreconditionRequired
 from app.tasks.structs import TaskCompletion, TaskContent, TaskPatch, check_completion, is_too_long, too_long
@@ -20,8 +21,9 @@ from app.tasks.structs import TaskCompletion, TaskContent, TaskPatch, check_comp
 MAX_OPERATIONS = 100
 MAX_BATCH_BYTES = 256 * 1024
 
+# Any integer is understood; one that no task can have is not found.
 TaskId = Annotated[
-    int, Meta(description="The task's `id`.", ge=1, examples=[42], extra_json_schema={"maximum": 2**53 - 1})
+    int, Meta(description="The task's `id`.", examples=[42], extra_json_schema={"minimum": 1, "maximum": 2**53 - 1})
 ]
 Version: TypeAlias = (
     Annotated[
@@ -204,9 +206,7 @@ def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:
         try:
             return _checked(decoder.decode(raw), raw)
         except msgspec.ValidationError as error:
-            if not str(error).startswith("Expected `int`, got `float`"):
-                raise
-            return _checked(msgspec.convert(_with_integers(msgspec.json.decode(raw)), AnyOperation), raw)
+            return _checked(with_integers(raw, AnyOperation, error), raw)
     except Invalid as error:  # of what is in `data`
         raise _bad(index, f"data.{error.field}", error.message) from error
     except msgspec.ValidationError as error:
@@ -220,14 +220,6 @@ def _checked(operation: AnyOperation, raw: msgspec.Raw) -> AnyOperation:
     """Return the operation. Raises Invalid where its completion asks for nothing that is known."""
     if isinstance(operation, CompleteOperation) and operation.data is not None:
         check_completion(operation.data, msgspec.json.encode(msgspec.json.decode(raw)["data"]))
-    return operation
-
-
-def _with_integers(operation: dict[str, Any]) -> dict[str, Any]:
-    """Take 7.0 for 7, which is the same number in JSON (RFC 8259, section 6)."""
-    for name in {"id", "version"} & {*operation}:
-        if isinstance(value := operation[name], float) and value.is_integer():
-            operation[name] = int(value)
     return operation
 
 

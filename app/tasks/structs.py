@@ -88,9 +88,10 @@ class TaskListData(msgspec.Struct, frozen=True):
 Title = Annotated[
     str,
     Meta(
-        description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000.",
+        description="White space around it is trimmed; what is left has 1 to 500 characters, none of them U+0000, and "
+        "not only characters that are shown as nothing.",
         examples=["Buy milk"],
-        extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_TITLE)},
+        extra_json_schema={"minLength": 1, "pattern": texts.visible_pattern(MAX_TITLE)},
     ),
 ]
 Description = Annotated[
@@ -165,7 +166,7 @@ def too_long() -> Invalid:
 
 def _checked_title(title: str) -> str:
     title = title.strip()
-    if not title:
+    if texts.is_blank(title):
         raise Invalid("title", "Title is required")
     if len(title) > MAX_TITLE:
         raise Invalid("title", f"Title must have {MAX_TITLE} characters at most")

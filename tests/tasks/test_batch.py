@@ -229,8 +229,7 @@ class TestRefused:
             ({"op": "delete"}, ".id", "Id is required"),
             ({"op": "delete", "id": "1"}, ".id", "Id must be an integer"),
             ({"op": "delete", "id": 1.5}, ".id", "Id must be an integer"),
-            ({"op": "delete", "id": 0}, ".id", "Id is not a value that it may have"),
-            ({"op": "delete", "id": -1}, ".id", "Id is not a value that it may have"),
+            ({"op": "delete", "id": 1, "version": 7.5}, ".version", "Version must be an integer"),
             ({"op": "delete", "id": 1, "version": "1"}, ".version", "Version must be an integer"),
             ({"op": "delete", "id": 1, "version": None}, ".version", "Version must be an integer"),
             ({"op": "delete", "id": 1, "version": 2**70}, ".version", "Version is not a value that it may have"),
@@ -345,7 +344,7 @@ class TestRefused:
 
 
 class TestRows:
-    @pytest.mark.parametrize("bad", [4, 999, MAX_ID, MAX_ID + 1, 10**40])
+    @pytest.mark.parametrize("bad", [4, 999, MAX_ID, MAX_ID + 1, 10**40, 0, -1, -(10**40), 1e300])
     async def test_somebody_elses_task_is_not_found_as_one_that_never_was(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, tasks: list[dict[str, Any]], bad: int
     ) -> None:

@@ -257,6 +257,17 @@ class TestRevert:
         answer = await reverting
         assert (answer.status_code, answer.json()) == (404, NO_TASK)
 
+    @pytest.mark.parametrize(("written", "status"), [("{}", 200), ("{}.0", 200), ("{}e0", 200), ("{}.5", 422)])
+    async def test_a_version_is_an_integer_however_json_writes_it(
+        self, ada: httpx.AsyncClient, written: str, status: int
+    ) -> None:
+        task = await created(ada)
+        content = f'{{"version": {written.format(task["version"])}, "other": 1.0}}'
+        answer = await ada.post(f"/api/tasks/{task['id']}/revert", content=content)
+        assert answer.status_code == status
+        if status == 422:
+            assert answer.json() == refused("version", "Version must be an integer")
+
     async def test_a_version_that_never_was_is_refused_and_nothing_happens(self, ada: httpx.AsyncClient) -> None:
         task, other = await created(ada), await created(ada)
         path = f"/api/tasks/{task['id']}/revert"
