@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.tasks.parameters import SORTS
 from tests.conftest import ORIGIN, token
 
 LAST = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -147,6 +148,26 @@ def test_the_tag_of_a_task_that_has_changed_may_be_kept_and_is_asked_for_again(s
     failed = ask("DELETE", f"/api/tasks/{made['id']}", "", 'If-Match: "v0"')
     assert (failed.status, failed.headers["etag"]) == (412, f'"v{made["version"]}"')
     assert failed.headers["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("char", ["\u0001", "\U0001f95b", "\ufdfa", '"', "9"])
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_link_of_a_page_can_be_asked_for_as_it_is(service: Any, sort: str, char: str) -> None:
+    bearer = f"Authorization: Bearer {token(f'pages-{sort}-{ord(char)}')}\r\n".encode()
+
+    def ask(line: str, body: bytes = b"") -> Answer:
+        length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+        return Answer(talk(service.port, f"{line} HTTP/1.0\r\n".encode() + bearer + length + body))
+
+    for title in (f"{char * 494} milk", f"{char * 493}x milk"):
+        assert ask("POST /api/tasks", json.dumps({"title": title}).encode()).status == 201
+    first = ask(f"GET /api/tasks?limit=1&sort={sort}&q=milk")
+    link = re.fullmatch('<(.+)>; rel="next"', first.headers["link"])
+    assert link
+    second = ask(f"GET {link[1]}")
+    assert second.status == 200
+    titles = [json.loads(answer.body)["data"][0]["title"] for answer in (first, second)]
+    assert len({*titles}) == 2
 
 
 def test_what_is_refused_by_the_socket_can_be_read_by_the_frontend(service: Any) -> None:
