@@ -189,7 +189,7 @@ async def test_another_body_under_the_same_key_is_refused_and_nothing_is_done(
         {"title": "Buy milk"},
         {"title": "  \u2003trimmed\n", "description": None},
         {"title": "quotes \" ' \\ / and {braces} $1 %s", "description": ""},
-        {"title": "\u0001\u001f\u007f\u0085\u2028\u2029", "description": "\b\f\n\r\t"},
+        {"title": "\u0001\u001f\u007fx\u0085\u2028\u2029", "description": "\b\f\n\r\t"},
         {
             "title": "caf\u00e9 cafe\u0301 \U0001f95b \U0001f468\u200d\U0001f467 \u202eklim\ufeff",
             "description": "\uffff",
