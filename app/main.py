@@ -65,7 +65,8 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         ),
     )
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=may_have_accounts)
-    ring = Ring(guarded, CORS(config.frontend_origins), config.secret, config.trusted_proxies)
+    cors = CORS(config.frontend_origins, any_local=config.database_url is None)
+    ring = Ring(guarded, cors, config.secret, config.trusted_proxies)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app
 

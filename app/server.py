@@ -25,6 +25,11 @@ from app.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+ANY_LOCAL = (
+    "The database is the embedded one, for trying out: pages of any http://localhost and http://127.0.0.1 may read the "
+    "answers. With DATABASE_URL, those of FRONTEND_URL alone may."
+)
+
 BACKLOG = 2048  # connections that have not been accepted yet; uvicorn's own number
 KEEP_ALIVE_SECONDS = 5
 GRACE_SECONDS = 7  # for requests that are being served when the service is told to stop; all of it takes 10 at most
@@ -58,6 +63,7 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
         try:
             if settings.database_url is None:
                 embedded.server(settings.data_dir).start()
+                logger.info(ANY_LOCAL)
             if migrate:
                 _migrate_in_background(settings)
             if settings.log_format == "console":

@@ -62,6 +62,9 @@ def request_id(sent: Singles) -> bytes:
     return b"%b%016x" % (PROCESS, next(NUMBERS))
 
 
+LOCAL = re.compile(rb"http://(?:localhost|127\.0\.0\.1)(?::[0-9]{1,5})?")
+
+
 class CORS:
     """Which origins may read our answers in a browser (Fetch, section 3.2): the configured ones, exactly.
 
@@ -69,14 +72,15 @@ class CORS:
     are given below it; so this is ours.
     """
 
-    def __init__(self, origins: Iterable[str]) -> None:
-        """Allow these origins, with credentials."""
+    def __init__(self, origins: Iterable[str], *, any_local: bool = False) -> None:
+        """Allow these origins, with credentials; and if so wanted, any of this machine's own pages over HTTP."""
         self._origins = frozenset(origin.encode() for origin in origins)
+        self._any_local = any_local
 
     def headers(self, sent: Singles) -> RawHeaders:
         """Return what lets the sender of these request headers read the answer: for a stranger, nothing."""
         origin = sent.get(b"origin")
-        if origin is None or origin not in self._origins:
+        if origin is None or not (origin in self._origins or (self._any_local and LOCAL.fullmatch(origin))):
             return []
         return [
             (b"access-control-allow-origin", origin),

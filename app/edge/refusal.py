@@ -10,13 +10,13 @@ from app.failures import Failure
 
 def refusal(failure: Failure, sent: Singles, method: bytes, identifier: bytes, date: RawHeaders) -> bytes:
     """Return the connection's last answer, head and body, to a request with the headers `sent`."""
-    answer = render(failure)
+    answer, chosen = render(failure), settings.current()
     headers = [
         *date,
         *((name.encode(), value.encode()) for name, value in answer.headers.items()),
         (b"x-request-id", identifier),
         *COMMON,
-        *CORS(settings.current().frontend_origins).headers(sent),
+        *CORS(chosen.frontend_origins, any_local=chosen.database_url is None).headers(sent),
         NO_STORE,
         (b"content-length", b"%d" % len(answer.body)),
         (b"connection", b"close"),

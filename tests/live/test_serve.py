@@ -98,6 +98,9 @@ class TestWithItsOwnDatabase:
         assert answer.status_code == 201
         assert (elsewhere / ".data/jwt_secret").stat().st_mode & 0o777 == 0o600
         assert has_one_server(elsewhere)
+        page = httpx.get(f"{service.url}/api/tasks", headers={**headers, "origin": "http://localhost:5173"})
+        assert page.headers["access-control-allow-origin"] == "http://localhost:5173"
+        assert any("pages of any http://localhost" in line for line in service.log())
 
         assert service.stop(signal.SIGTERM) == 0
         assert postgres_processes(elsewhere) == []
