@@ -89,7 +89,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
                 "current": {"id": 1},
             }
         },
-        {"etag": '"v7"'},
+        {"etag": '"v7"', "cache-control": "private, no-cache"},
     ),
     (
         tasks.PreconditionRequired(),

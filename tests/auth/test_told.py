@@ -13,27 +13,30 @@ from app import logs
 from tests.conftest import SECRET
 
 Said = Callable[[], list[str]]
-NOW = int(time.time())
-CLAIMS: dict[str, Any] = {"user_id": "ada", "exp": NOW + 600}
+SOON = 600  # seconds
 
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **claims: Any) -> str:
-    wanted = {name: value for name, value in (CLAIMS | claims).items() if value is not None}
-    return jwt.encode(wanted, secret, algorithm, headers=headers)
+    """A token, made now; of `exp` and `nbf` it is said how many seconds from now they are."""
+    wanted = {"user_id": "ada", "exp": SOON, **claims}
+    now = int(time.time())
+    stamps = {name: now + wanted[name] for name in ("exp", "nbf") if wanted.get(name) is not None}
+    made = {name: value for name, value in (wanted | stamps).items() if value is not None}
+    return jwt.encode(made, secret, algorithm, headers=headers)
 
 
-REFUSED = {
-    "no key of ours made its signature": signed(secret="another secret, but as long as ours is"),
-    "it has expired (exp)": signed(exp=NOW - 60),
-    "it has no exp": signed(exp=None),
-    "its exp is no number below 2^53": signed(exp=2**53),
-    "it is not valid yet (nbf)": signed(nbf=NOW + 600),
-    "its algorithm (alg) is none that is configured for its issuer": signed(SECRET * 2, "HS512"),
-    "its issuer (iss) is none that is configured": signed(SECRET * 2, "HS512", iss="https://elsewhere.example"),
-    "it names no user (user_id, sub)": signed(user_id=None),
-    "it is no JSON Web Token of 8 KiB at most": "not.a.jwt!",
-    "its typ is another than JWT or at+jwt": signed(headers={"typ": "dpop+jwt"}),
-    "its login has ended, or it was revoked, or never given out": "tsk_" + "x" * 43,
+REFUSED: dict[str, Callable[[], str]] = {
+    "no key of ours made its signature": lambda: signed(secret="another secret, but as long as ours is"),
+    "it has expired (exp)": lambda: signed(exp=-60),
+    "it has no exp": lambda: signed(exp=None),
+    "its exp is no number below 2^53": lambda: signed(exp=2**53),
+    "it is not valid yet (nbf)": lambda: signed(nbf=SOON),
+    "its algorithm (alg) is none that is configured for its issuer": lambda: signed(SECRET * 2, "HS512"),
+    "its issuer (iss) is none that is configured": lambda: signed(SECRET * 2, "HS512", iss="https://elsewhere.example"),
+    "it names no user (user_id, sub)": lambda: signed(user_id=None),
+    "it is no JSON Web Token of 8 KiB at most": lambda: "not.a.jwt!",
+    "its typ is another than JWT or at+jwt": lambda: signed(headers={"typ": "dpop+jwt"}),
+    "its login has ended, or it was revoked, or never given out": lambda: "tsk_" + "x" * 43,
 }
 
 
@@ -48,9 +51,9 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> S
 
 @pytest.mark.parametrize(("reason", "token"), REFUSED.items(), ids=REFUSED)
 async def test_it_says_why_a_token_was_refused(
-    stranger: httpx.AsyncClient, said: Said, reason: str, token: str
+    stranger: httpx.AsyncClient, said: Said, reason: str, token: Callable[[], str]
 ) -> None:
-    answer = await stranger.get("/api/tasks", headers={"authorization": f"Bearer {token}"})
+    answer = await stranger.get("/api/tasks", headers={"authorization": f"Bearer {token()}"})
     assert answer.status_code == 401
     assert said() == [f"A token was refused: {reason}."]
     assert reason not in answer.text
@@ -61,7 +64,7 @@ async def test_each_reason_is_told_once_a_second_at_most(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(logs.time, "monotonic", lambda: clock[0])
-    expired, unsigned = ({"authorization": f"Bearer {token}"} for token in [*REFUSED.values()][1::-1])
+    expired, unsigned = ({"authorization": f"Bearer {token()}"} for token in [*REFUSED.values()][1::-1])
     for _ in range(3):
         for headers in (expired, unsigned):
             await stranger.get("/api/tasks", headers=headers)
