@@ -18,7 +18,7 @@ SOON = 600  # seconds
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **claims: Any) -> str:
     """A token, made now; of `exp` and `nbf` it is said how many seconds from now they are."""
-    wanted = {"user_id": "ada", "exp": SOON, **claims}
+    wanted: dict[str, Any] = {"user_id": "ada", "exp": SOON, **claims}
     now = int(time.time())
     stamps = {name: now + wanted[name] for name in ("exp", "nbf") if wanted.get(name) is not None}
     made = {name: value for name, value in (wanted | stamps).items() if value is not None}
