@@ -1,4 +1,4 @@
-"""Whatever one user does within the rate limit, everybody else is served: by one worker, and by two."""
+"""Whatever one user does, everybody else is served: by one worker, and by two."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.live.conftest import Served
 from tests.soak.conftest import Figure
 
 SECONDS = 20
-REQUESTS = 546  # of the attacker in these seconds; the rate limit is 600 a minute
+REQUESTS = 546  # of the attacker in these seconds
 VOLLEYS = 10
 BYSTANDERS = 4
 PAUSE = 0.1  # seconds between two requests of a bystander
@@ -163,7 +163,8 @@ def told_in_ms(seen: list[tuple[float, int]]) -> tuple[float, float, float]:
 async def test_bystanders_are_served(
     figure: Figure, serve: Callable[..., Served], clean: None, sql: asyncpg.Connection, workers: int, kind: Attack
 ) -> None:
-    service = await asyncio.to_thread(serve, env={"RATE_LIMIT": None}, workers=workers)
+    # Without the rate limit, which charges batches and searches more: what is measured is what holds beside it.
+    service = await asyncio.to_thread(serve, env={"RATE_LIMIT": "0"}, workers=workers)
     who = f"attacker-{secrets.token_hex(4)}"
     await sql.execute("INSERT INTO \"user\" (id, name, email) VALUES ($1, $1, $1 || '@example.com')", who)
     ids = [row["id"] for row in await sql.fetch(OWN, who, ATTACKS[kind], timeout=600)]
