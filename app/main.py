@@ -66,7 +66,7 @@ def create_app(chosen: Settings | None = None) -> Litestar:
     )
     guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=may_have_accounts)
     cors = CORS(config.frontend_origins, any_local=config.database_url is None)
-    ring = Ring(guarded, cors, config.secret, config.trusted_proxies)
+    ring = Ring(guarded, cors, config.secret, config.trusted_proxies, config.root_path)
     app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
     return app
 

@@ -23,6 +23,7 @@ from app.variables import (
     host,
     networks,
     origins,
+    path_prefix,
     rate,
     refuse,
     seconds,
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     frontend_origins: tuple[str, ...] = ("http://localhost:3000",)
     host: str = "127.0.0.1"
     port: int = 8000
+    root_path: str = ""  # below which it is seen from outside, as /todo
     workers: int = 1
     metrics_port: int | None = None
     otel_endpoint: str | None = None
@@ -116,6 +118,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         frontend_origins=origins(given, "FRONTEND_URL", "http://localhost:3000"),
         host=host(given, "HOST", "127.0.0.1"),
         port=whole_number(given, "PORT", 8000, 1, 65535),
+        root_path=path_prefix(given, "ROOT_PATH"),
         workers=whole_number(given, "WORKERS", 1, 1, 64),
         metrics_port=whole_number(given, "METRICS_PORT", 0, 1, 65535) if "METRICS_PORT" in given else None,
         otel_endpoint=_otel_endpoint(given),

@@ -15,6 +15,8 @@ ORIGIN = re.compile(r"(?!(?:ftp|file|wss?):)([a-z][a-z0-9+.-]*)://([^]\s/?#@:*[]
 PLAIN_HOST = re.compile(r"[a-z0-9._-]+")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+OWN_PATHS = (["api"], ["admin"], ["docs"], ["health"], ["openapi.json"])
+PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
 RATE = re.compile(r"([0-9]{1,10})(?:/(second|minute|hour))?")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
@@ -115,6 +117,20 @@ def _ascii_host(scheme: str, host: str) -> str:
     if not PLAIN_HOST.fullmatch(host):
         raise ValueError
     return host
+
+
+def path_prefix(given: Mapping[str, str], name: str) -> str:
+    """Return the path below which the service is seen from outside, without its last slash; none is empty.
+
+    Raises ConfigurationError, also for one that begins as a path of ours: who leaves it off could not be told from who
+    does not.
+    """
+    text = given.get(name, "").rstrip("/")
+    if PATH_PREFIX.fullmatch(text) and text.split("/")[1:2] not in OWN_PATHS:
+        return text
+    raise refuse(
+        name, repr(text), "a path like /todo, of letters, digits and - . _ ~, and not /api, /admin, /docs or /health"
+    )
 
 
 def endpoint(given: Mapping[str, str], name: str) -> str | None:

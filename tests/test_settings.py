@@ -56,6 +56,7 @@ class TestDefaults:
             "frontend_origins": ("http://localhost:3000",),
             "host": "127.0.0.1",
             "port": 8000,
+            "root_path": "",
             "workers": 1,
             "metrics_port": None,
             "otel_endpoint": None,
@@ -103,6 +104,24 @@ class TestDefaults:
     def test_what_was_read_cannot_be_changed(self) -> None:
         with pytest.raises(AttributeError):
             chosen().port = 1  # type: ignore[misc]
+
+
+class TestRootPath:
+    @pytest.mark.parametrize(
+        ("text", "path"), [("/todo", "/todo"), ("/todo/", "/todo"), ("/", ""), ("/a/b-c.d_e~f", "/a/b-c.d_e~f")]
+    )
+    def test_a_path_is_taken_without_its_last_slash(self, text: str, path: str) -> None:
+        assert chosen(ROOT_PATH=text).root_path == path
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("todo", "/to do", "/t?x", "/t#x", "//todo", "/a//b", "/..", "/a/../b", "/ü", "http://x/todo", "/a\r\nb"),
+            *("/api", "/api/todo", "/admin", "/docs/", "/health", "/openapi.json"),
+        ],
+    )
+    def test_what_is_none_or_one_of_ours_is_refused(self, refusal: Callable[..., str], text: str) -> None:
+        assert refusal(ROOT_PATH=text).startswith("ROOT_PATH is ")
 
 
 class TestNumbers:
@@ -578,6 +597,7 @@ class TestDotenv:
             "frontend_origins": ["http://localhost:3000"],
             "host": "127.0.0.1",
             "port": 9002,
+            "root_path": "",
             "workers": 2,
             "metrics_port": None,
             "otel_endpoint": None,

@@ -29,11 +29,15 @@ ASKED_INSTEAD = {"HEAD": "GET", "OPTIONS": "?"}
 class Ring:
     """Wrap an application so that each of its answers is one of ours."""
 
-    def __init__(self, app: ASGIApp, cors: CORS, secret: str, proxies: Sequence[str] = ()) -> None:
-        """Take the origins to allow, a secret to hash the log's users with, and the proxies to believe."""
+    def __init__(self, app: ASGIApp, cors: CORS, secret: str, proxies: Sequence[str] = (), root_path: str = "") -> None:
+        """Take the origins to allow, a secret to hash the log's users with, and the proxies to believe.
+
+        `root_path` is below what the service is seen from outside: a proxy may pass it on, or leave it off.
+        """
         self.app = app
         self.cors = cors
         self.secret = secret
+        self._root = root_path.encode()
         self._forwarded: Any = ProxyHeadersMiddleware(app, [*proxies])  # type: ignore[arg-type] # uvicorn's own types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +49,8 @@ class Ring:
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
+        if self._root:
+            _leave_off(self._root, scope)
         method, sent = scope["method"], singles(scope)
         identifier: bytes = request_id(sent)
         scope["request_id"] = identifier  # type: ignore[typeddict-unknown-key] # for answers given below
@@ -56,7 +62,7 @@ class Ring:
             _tell_origin(sent)
         headers: RawHeaders = [(b"x-request-id", identifier), *COMMON, *cors]
         scope["answer_headers"] = headers  # type: ignore[typeddict-unknown-key] # for what is known further in
-        answer = _Answer(send, headers, method)
+        answer = _Answer(send, headers, method, self._root)
         # A copy, where it is asked as another: the server still has to know that it was HEAD.
         inner: Any = scope
         if method in ASKED_INSTEAD:
@@ -94,12 +100,13 @@ class Ring:
 class _Answer:
     """The way out: adds the common headers to the answer's start, and remembers its status."""
 
-    __slots__ = ("_bodiless", "_headers", "_method", "_send", "status")
+    __slots__ = ("_bodiless", "_headers", "_method", "_root", "_send", "status")
 
-    def __init__(self, send: Send, headers: RawHeaders, method: str) -> None:
+    def __init__(self, send: Send, headers: RawHeaders, method: str, root: bytes) -> None:
         self._send = send
         self._headers = headers
         self._method = method
+        self._root = root
         self._bodiless = method == "HEAD"
         self.status: int | None = None
 
@@ -110,6 +117,8 @@ class _Answer:
                 self._bodiless = True
                 status, headers = 204, [each for each in headers if not each[0].startswith(b"content-")]
             self.status = status
+            if self._root:
+                headers = [_below(self._root, *each) for each in headers]
             if b"cache-control" not in [name for name, _ in headers]:
                 headers.append(NO_STORE)
             message = {"type": "http.response.start", "status": status, "headers": headers + self._headers}
@@ -121,6 +130,21 @@ class _Answer:
         length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]
         await self.send({"type": "http.response.start", "status": status, "headers": headers + length})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _leave_off(root: bytes, scope: Any) -> None:
+    """Let a path that begins with the root be what comes after it."""
+    if f"{scope['path']}/".startswith(f"{root.decode()}/") and (scope["raw_path"] + b"/").startswith(root + b"/"):
+        scope["path"], scope["raw_path"] = scope["path"][len(root) :] or "/", scope["raw_path"][len(root) :] or b"/"
+
+
+def _below(root: bytes, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return a header as it is to be seen from outside: what it points to is below the root."""
+    if name == b"location" and value.startswith(b"/"):
+        return name, root + value
+    if name == b"link" and value.startswith(b"</"):
+        return name, b"<" + root + value[1:]
+    return name, value
 
 
 def _tell_origin(sent: Singles) -> None:
