@@ -11,56 +11,67 @@ export UV_SYSTEM_CERTS := if path_exists("/etc/ssl/certs") == "true" { "true" } 
 
 compile := "uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header"
 parallel := "--numprocesses auto --dist loadfile --no-loadscope-reorder"
+no_python := "Python 3.11 or later is needed, and none is in PATH. Install one, or say where it is: UV_PYTHON=/path/to/python"
 python := quote(justfile_directory() / ".venv/bin/python")
 
 [private]
 default:
     @just --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Serve the API, the docs and the admin; migrates first
-serve: (install "requirements.txt")
-    @exec {{ python }} -m app serve --migrate
+# Serve the API, the docs and the admin; migrates first. `--host`, `--port` and `--workers` say where and with how many
+[no-exit-message, positional-arguments]
+serve *ARGS: (install "requirements.txt")
+    @exec {{ python }} -m app serve --migrate "$@"
 
 # The same, and start again whenever the code changes
-dev: (install "requirements-dev.txt")
-    @exec {{ python }} -m app serve --migrate --reload
+[no-exit-message, positional-arguments]
+dev *ARGS: (install "requirements-dev.txt")
+    @exec {{ python }} -m app serve --migrate --reload "$@"
 
 # Bring the database up to date
+[no-exit-message]
 migrate: (install "requirements.txt")
     @{{ python }} -m app migrate
 
 # Write a migration for what has changed in app/tables.py
+[no-exit-message]
 migration NAME: (install "requirements.txt")
     @{{ python }} -m piccolo.main migrations new tasks --auto --desc={{ quote(NAME) }}
 
-# Take the newest migration back
-rollback: (install "requirements.txt")
-    @{{ python }} -m app rollback
+# Take the newest migration back; asks first, unless `--yes`
+[no-exit-message, positional-arguments]
+rollback *ARGS: (install "requirements.txt")
+    @{{ python }} -m app rollback "$@"
 
 # Print a token for USER that is valid for 24 hours
+[no-exit-message]
 token USER: (install "requirements.txt")
     @{{ python }} -m app token {{ quote(USER) }}
 
 # Make a login for the admin, asking for the password; `--unlock` lets one be tried again after too many failures
-[positional-arguments]
+[no-exit-message, positional-arguments]
 admin-user *ARGS: (install "requirements.txt")
     @{{ python }} -m app admin-user "$@"
 
-# Open psql on the configured database
-psql: (install "requirements.txt")
-    @exec {{ python }} -m app psql
+# Open psql on the configured database; takes psql's own arguments
+[no-exit-message, positional-arguments]
+psql *ARGS: (install "requirements.txt")
+    @exec {{ python }} -m app psql "$@"
 
-# Run the tests against a real PostgreSQL
+# Run the tests against a real PostgreSQL, in parallel; takes pytest's own arguments (`-n0`: one after the other)
+[no-exit-message, positional-arguments]
 test *ARGS: (install "requirements-dev.txt")
-    @{{ python }} -m pytest {{ if ARGS == "" { parallel } else { ARGS } }}
+    @{{ python }} -m pytest {{ parallel }} "$@"
 
 # Put the service through every fault at full length and print the figures; takes up to an hour
+[no-exit-message, positional-arguments]
 soak *ARGS: (install "requirements-dev.txt")
-    @{{ python }} -m pytest --capture=no {{ if ARGS == "" { "tests/soak" } else { ARGS } }}
+    @{{ python }} -m pytest --capture=no {{ if ARGS =~ '(^| )tests/' { "" } else { "tests/soak" } }} "$@"
 
 # Measure the speed beside others; `just bench quick` takes two minutes
+[no-exit-message, positional-arguments]
 bench *ARGS: (install "requirements.txt")
-    @{{ python }} -m benchmarks {{ ARGS }}
+    @{{ python }} -m benchmarks "$@"
 
 # Lint, formatting and types
 check: (install "requirements-dev.txt")
@@ -84,8 +95,13 @@ lock:
     {{ compile }} benchmarks/requirements.in -o benchmarks/requirements.txt
     {{ compile }} tests/live/redbot/requirements.in -o tests/live/redbot/requirements.txt
 
-# Install from a lock file, into .venv; a tenth of a second where nothing has changed
-[private]
+# Install from a lock file, into .venv; a tenth of a second where nothing has changed. A .venv whose Python has gone or
+# is too old is made anew in its place, and two recipes that do so together make one. Shows its progress on a terminal.
+[no-exit-message, private]
 install LOCK:
-    @test -x {{ python }} || uv venv --quiet --python ">=3.11" .venv
-    @uv pip install --quiet --python .venv --require-hashes -r {{ LOCK }}
+    @if ! {{ python }} -c 'import sys; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)' 2>/dev/null; then \
+        uv python find --system "${UV_PYTHON:->=3.11}" >/dev/null 2>&1 || { echo {{ quote(no_python) }} >&2; exit 1; }; \
+        uv venv --quiet --allow-existing --python "${UV_PYTHON:->=3.11}" .venv; \
+    fi
+    @if test -t 2 && ! cmp -s {{ LOCK }} .venv/{{ LOCK }}; then quiet=; else quiet=--quiet; fi; \
+        uv pip install $quiet --python .venv --require-hashes -r {{ LOCK }} && cp {{ LOCK }} .venv/

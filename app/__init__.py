@@ -49,18 +49,19 @@ For people without an auth server there is another room beside tasks/:
 forms.
 
 Around them: `main` puts the parts together, and `server` starts them, as several `workers` if asked to; `leaving` knows
-when they stop. `settings` reads the environment, with `variables` for the single value and `issuers` for those whose
-tokens are believed.
+when they stop. `settings` reads the environment (`environment`: and `.env`), with `variables` for the single value and
+`issuers` for those whose tokens are believed.
 `database` is the database as the rest sees it (`as_staff`: as Piccolo does): `pool` makes its connections, `primary`
 finds the server that takes changes, `lanes` hands connections out, `steps` for whole transactions, `owner_queue` lets
 each owner have two statements in flight, `groups` sends changes together that come at once, `pulse` asks whether it is
-there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given, `migrations` knows whether the tables are
+there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given (`server_user`: as whom),
+`connection_errors` says which database is used, or why it cannot be, `migrations` knows whether the tables are
 there, `upkeep` removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables
 are ours.
 `admin` (with `staff`, who may log in to it, `admin_tables` and `admin_rows`, what they see there, and `admin_page`,
-what runs in their browsers), `docs` (with `openapi` and its `wording`) and `health` are the other things served, `logs`
-is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it there are `metrics`,
-which each worker counts and `exposition` shows on a port of its own, and `tracing`.
+what runs in their browsers), `docs` (with `openapi` and its `wording`) and `health` (with `home_page`) are the other
+things served, `logs` is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it
+there are `metrics`, which each worker counts and `exposition` shows on a port of its own, and `tracing`.
 Migrating is done by `migrator`, a process of its own, which sees to what the `roles` of the service may do.
 """
 

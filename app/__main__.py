@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import getpass
+import os
 import secrets
 import sys
 from collections.abc import Coroutine, Sequence
@@ -14,19 +15,31 @@ from app.settings import Settings
 from app.variables import ConfigurationError
 
 TOKEN_SECONDS = 24 * 60 * 60
+SERVE_OPTIONS = ("host", "port", "workers")  # each says the variable of that name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Raises SystemExit with one line where the configuration or an argument is no good."""
-    options = _parser().parse_args(arguments)
+    """Run one command. Raises SystemExit with a line or two where something is in the way."""
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and options.command is not _psql:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.others = others
+    for name in SERVE_OPTIONS:
+        if (value := getattr(options, name, None)) is not None:
+            os.environ[name.upper()] = value  # for the processes that this one starts, too
     try:
         options.command(settings.current(), options)
     except ConfigurationError as error:
         raise SystemExit(f"{error}") from None
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("Nothing was done.") from None
-    except OSError as error:
-        raise SystemExit(f"The database cannot be reached ({type(error).__name__}).") from None
+    except Exception as error:
+        from app.connection_errors import NOT_USABLE, explain
+
+        if isinstance(error, NOT_USABLE):
+            raise SystemExit(explain(error, settings.current())) from None
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,11 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve the API, the docs and the admin")
     serve.add_argument("--migrate", action="store_true", help="migrate first, or when the database comes")
     serve.add_argument("--reload", action="store_true", help="start again when the code changes")
+    for name in SERVE_OPTIONS:
+        serve.add_argument(f"--{name}", help=f"instead of {name.upper()} of the environment and of .env")
     serve.set_defaults(command=_serve)
 
     commands.add_parser("migrate", help="bring the database up to date").set_defaults(command=_migrate)
-    commands.add_parser("rollback", help="take the newest migration back").set_defaults(command=_rollback)
-    commands.add_parser("psql", help="open psql on the configured database").set_defaults(command=_psql)
+    rollback = commands.add_parser("rollback", help="take the newest migration back")
+    rollback.add_argument("--yes", action="store_true", help="do not ask first")
+    rollback.set_defaults(command=_rollback)
+    psql = commands.add_parser("psql", help="open psql on the configured database, with psql's own arguments")
+    psql.set_defaults(command=_psql)
 
     token = commands.add_parser("token", help="print a token that is valid for 24 hours")
     token.add_argument("user", help="the user id")
@@ -65,22 +83,29 @@ def _migrate(chosen: Settings, _: argparse.Namespace) -> None:
     _run_migrations(migrations.migrate(chosen))
 
 
-def _rollback(chosen: Settings, _: argparse.Namespace) -> None:
+def _rollback(chosen: Settings, options: argparse.Namespace) -> None:
     from app import migrations
+    from app.connection_errors import describe
 
+    newest = asyncio.run(migrations.newest(chosen))
+    if newest is None:
+        raise SystemExit(f"There is no migration to take back in {describe(chosen)}.")
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise SystemExit("Nothing was done: this asks first. Where there is no terminal to ask on, say --yes.")
+        print(f"This takes {newest} back in {describe(chosen)}. What it made goes, with all that is in it.")
+        if input("Type yes to do that: ").strip().lower() != "yes":
+            raise SystemExit("Nothing was done.")
     _run_migrations(migrations.rollback(chosen))
 
 
 def _run_migrations(steps: Coroutine[Any, Any, str]) -> None:
     from app.migrations import MigrationError
-    from app.primary import TROUBLE
 
     try:
         print(asyncio.run(steps).rstrip() or "The database is up to date.")
     except MigrationError as error:
         raise SystemExit(f"{error}") from None
-    except TROUBLE as error:
-        raise SystemExit(f"The database cannot be reached ({type(error).__name__}).") from None
 
 
 def _token(chosen: Settings, options: argparse.Namespace) -> None:
@@ -93,11 +118,12 @@ def _token(chosen: Settings, options: argparse.Namespace) -> None:
     print(tokens.mint(tokens.User(id=options.user), chosen.jwt_secrets[0], TOKEN_SECONDS))
 
 
-def _psql(chosen: Settings, _: argparse.Namespace) -> None:
-    from app import embedded, pool
+def _psql(chosen: Settings, options: argparse.Namespace) -> None:
+    from app import embedded, migrations, pool
 
     if chosen.database_url is None:
-        raise SystemExit(embedded.server(chosen.data_dir).psql())
+        raise SystemExit(embedded.server(chosen.data_dir).psql(*options.others))
+    asyncio.run(migrations.reach(chosen))
     url = pool.without_foreign_options(chosen.database_url)
     login = urlsplit(url).netloc.rpartition("@")[0]
     user, _colon, password = login.partition(":")
@@ -105,16 +131,16 @@ def _psql(chosen: Settings, _: argparse.Namespace) -> None:
     secret = {"PGPASSWORD": unquote(password)} if password else {}
     # Where the URL says nothing of it: the server that the service would take.
     server = {"PGTARGETSESSIONATTRS": "primary"}
-    raise SystemExit(embedded.psql(url.replace(f"//{login}@", f"//{user}@", 1), **secret, **server))
+    raise SystemExit(embedded.psql(url.replace(f"//{login}@", f"//{user}@", 1), *options.others, **secret, **server))
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
-    import asyncpg
+    from app import migrations
+    from app.connection_errors import describe, just
 
-    try:
-        (_unlock if options.unlock else _make_admin_user)(options.username or input("Username: "))
-    except asyncpg.UndefinedTableError:
-        raise SystemExit("There are no tables yet: run `just migrate` first.") from None
+    if asyncio.run(migrations.newest(chosen)) is None:  # before anybody types a password
+        raise SystemExit(f"There are no tables yet in {describe(chosen)}. Make them: {just('migrate')}")
+    (_unlock if options.unlock else _make_admin_user)(options.username or input("Username: "))
 
 
 def _unlock(username: str) -> None:

@@ -17,6 +17,7 @@ from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from app import embedded, migrations, pool, settings, user_table
 from app.as_staff import StaffTransaction, fetch_as_staff
+from app.connection_errors import explain, just
 from app.failures import Unavailable
 from app.pulse import Pulse
 from app.statements import Statement
@@ -24,6 +25,7 @@ from app.steps import Steps
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Attempt = Callable[[settings.Settings], Awaitable[T]]
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.2)  # then twice a second
 SECONDS_TO_CLOSE = 1
@@ -196,15 +198,15 @@ class Database(PostgresEngine):
         self._ours = embedded.server(chosen.data_dir) if chosen.database_url is None else None
         heard = self._heard
         told = False
-        while missing := await _until_it_works(lambda: _missing_migrations(chosen), "connect to the database", heard):
+        while missing := await _until_it_works(_missing_migrations, chosen, heard):
             if not told:
-                logger.warning("The database lacks %d migrations: run `just migrate`.", len(missing))
+                logger.warning("The database lacks %d migrations. Apply them: %s", len(missing), just("migrate"))
                 told = True
             heard.set()
             await asyncio.sleep(0.5)
         # Not before: a migration makes the role that the pool's connections take on.
-        self.pool = await _until_it_works(lambda: pool.open_pool(chosen), "open the pool", heard)
-        about = await _until_it_works(lambda: pool.begin(self.pool, chosen), "look at the database", heard)
+        self.pool = await _until_it_works(pool.open_pool, chosen, heard)
+        about = await _until_it_works(lambda _: pool.begin(self.pool, chosen), chosen, heard)
         if not about["is_walled"]:
             logger.warning("Row-level security does not hold for the login of DATABASE_URL: see docs/isolation.md.")
         self.users_are_ours = about["is_ours"]
@@ -222,18 +224,17 @@ async def _missing_migrations(chosen: settings.Settings) -> set[tuple[str, str]]
         await connection.close(timeout=chosen.database_timeout)
 
 
-async def _until_it_works(attempt: Callable[[], Awaitable[T]], what: str, heard: asyncio.Event) -> T:
+async def _until_it_works(attempt: Attempt[T], chosen: settings.Settings, heard: asyncio.Event) -> T:
     """Try, and try again with growing pauses, for as long as it takes. Says once that it has to."""
     pauses = chain(SECONDS_BETWEEN_ATTEMPTS, repeat(0.5))
     told = False
     while True:
         try:
-            return await attempt()
+            return await attempt(chosen)
         except Exception as error:
             # Whatever it is: this runs behind everybody's back, so nobody else would hear of it.
             if not told:
-                # Only the kind: the text of such an error may hold an address or a name.
-                logger.warning("Could not %s (%s); trying on.", what, type(error).__name__)
+                logger.warning("%s Trying on.", explain(error, chosen).replace("\n", " "))
                 told = True
                 heard.set()
         await asyncio.sleep(next(pauses))

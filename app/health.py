@@ -1,12 +1,13 @@
 """Is it alive, and can it serve? Two questions with two answers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import get
+from litestar import MediaType, Request, Response, get
 
-from app import __version__
+from app import __version__, home_page
 from app.database import database
+from app.edge.headers import joined
 from app.envelopes import Data
 from app.failures import Leaving, Unavailable
 from app.leaving import departure
@@ -45,9 +46,12 @@ class ServiceData(Data[Service], frozen=True):
     tags=["Service"],
     responses=failures(),
 )
-async def service() -> ServiceData:
-    """Name, version, and where the docs are."""
-    return ServiceData(Service())
+async def service(request: Request[Any, Any, Any]) -> Response[ServiceData]:
+    """Name, version, and where the docs are; for a browser, which asks for HTML, a small page."""
+    if home_page.is_preferred(joined(request.scope, b"accept").decode("latin-1")):
+        page: Any = home_page.PAGE
+        return Response(page, media_type=MediaType.HTML, headers={**home_page.HEADERS, "vary": "Accept"})
+    return Response(ServiceData(Service()), headers={"vary": "Accept"})
 
 
 @get(

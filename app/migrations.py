@@ -79,6 +79,21 @@ async def missing(connection: Any) -> set[tuple[str, str]]:
     return known() - {(row["app_name"], row["name"]) for row in rows}
 
 
+async def reach(settings: Settings) -> None:
+    """Connect, and hang up. Raises what asyncpg raises where the database cannot be used."""
+    await (await connect(settings)).close(timeout=settings.database_timeout)
+
+
+async def newest(settings: Settings) -> str | None:
+    """Return the newest of our migrations that the database has, or None where it has none. Raises as `reach`."""
+    connection = await connect(settings)
+    try:
+        ours = known() - await missing(connection)
+        return max((name for app, name in ours if app == "tasks"), default=None)
+    finally:
+        await connection.close(timeout=settings.database_timeout)
+
+
 async def heal(connection: asyncpg.Connection) -> None:
     """Record what a former version applied, and was killed before it could record it; and the other way round.
 

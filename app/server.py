@@ -4,13 +4,13 @@ import asyncio
 import logging
 import logging.config
 import os
-import shlex
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from errno import EADDRINUSE
 from socket import AF_INET, AF_INET6, create_server, has_dualstack_ipv6
 from socket import socket as Socket  # noqa: N812 # a class by another name
 from types import FrameType
@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from app import embedded, limits, logs, migrations
+from app.connection_errors import describe, explain, just
 from app.pool import TROUBLE
 from app.settings import ROOT, Settings
 from app.workers import Workers
@@ -60,6 +61,9 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
     )
     with _listen("PORT", settings.host, settings.port) as socket, _metrics(settings):
         socket.set_inheritable(True)  # for the workers
+        logger.info("This uses %s.", describe(settings))
+        for name in settings.quoted_secrets:
+            logger.warning("%s begins and ends with a quote, which is part of it. Take one pair of quotes away.", name)
         try:
             if settings.database_url is None:
                 embedded.server(settings.data_dir).start()
@@ -85,7 +89,9 @@ def _listen(name: str, host: str, port: int) -> Socket:
         )
     except OSError as error:
         reason = f"{error.strerror}".partition(" (while ")[0]
-        raise SystemExit(f"{name} {port} on HOST {host} cannot be had ({reason}).") from None
+        way_out = "Stop what listens there, or choose another port" if error.errno == EADDRINUSE else "Choose another"
+        other = just("serve", "--port", f"{port + 1}") if name == "PORT" else f"{name} in .env"
+        raise SystemExit(f"{name} {port} on HOST {host} cannot be had ({reason}).\n{way_out}: {other}") from None
     logger.info("Listening on port %d of %s.", port, host)
     return socket
 
@@ -112,17 +118,18 @@ def welcome(settings: Settings) -> str:
     """Return what a person wants to know first. The curl line works as it is pasted, from any folder."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    just = shlex.join([os.environ.get("TASKS_JUST", "just"), "-f", str(ROOT / "justfile")])
-    where = "the database of DATABASE_URL" if settings.database_url else str(settings.data_dir / "postgres")
     return f"""
   Tasks API
     API     {base}/api/tasks
     Docs    {base}/docs
-    Admin   {base}/admin/   (`just admin-user` makes a login)
-    Data    {where}
+    Admin   {base}/admin/
+    Data    {describe(settings)}
 
   Try it:
-    curl -sS -H "Authorization: Bearer $({just} token ada)" {base}/api/tasks
+    curl -sS -H "Authorization: Bearer $({just("token", "ada")})" {base}/api/tasks
+
+  Make a login for the admin:
+    {just("admin-user")}
 """
 
 
@@ -176,7 +183,7 @@ async def _migrate(settings: Settings, tried: threading.Event) -> None:
             return
         except TROUBLE as error:
             if not told:
-                logger.warning("Could not migrate yet (%s); trying on.", type(error).__name__)
+                logger.warning("%s Trying on.", explain(error, settings).replace("\n", " "))
                 told = True
             tried.set()
             await asyncio.sleep(0.5)

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
-from dotenv import dotenv_values
 
+from app import environment
 from app.issuers import Issuer, issuers
 from app.variables import (
     Rate,
@@ -28,6 +28,7 @@ from app.variables import (
     refuse,
     seconds,
     switch,
+    wants_encoding,
     whole_number,
 )
 
@@ -75,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_format: str = "json"
     data_dir: Path = ROOT / ".data"
+    quoted_secrets: tuple[str, ...] = ()  # the variables whose secret is in quotes that are part of it
 
     def __repr__(self) -> str:
         """Name no value: some of them are secrets."""
@@ -92,8 +94,7 @@ def current() -> Settings:
 
     Raises ConfigurationError.
     """
-    dotenv = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
-    return load({**dotenv, **os.environ})
+    return load({**environment.read(ROOT / ".env"), **os.environ})
 
 
 def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
@@ -132,6 +133,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
         log_level=choice(given, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=choice(given, "LOG_FORMAT", "console" if sys.stderr.isatty() else "json", LOG_FORMATS),
         data_dir=data_dir,
+        quoted_secrets=environment.quoted_secrets(given),
     )
 
 
@@ -139,6 +141,9 @@ def _database_url(given: Mapping[str, str]) -> str | None:
     url = given.get("DATABASE_URL")
     if url is None:
         return None
+    if wants_encoding(url):
+        held = "holding a character in its user, password or name that means something else in a URL"
+        raise refuse("DATABASE_URL", held, "percent-encoded there: @ : / ? # % as %40 %3A %2F %3F %23 %25")
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))

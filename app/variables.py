@@ -18,6 +18,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 OWN_PATHS = (["api"], ["admin"], ["docs"], ["health"], ["openapi.json"])
 PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
+# RFC 3986, appendix B.
+URL = re.compile(r"postgres(?:ql)?://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 RATE = re.compile(r"([0-9]{1,10})(?:/(second|minute|hour))?")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 MAX_REQUESTS = 1_000_000_000
@@ -164,3 +166,17 @@ def each_host(url: str) -> list[str]:
     if "," not in hosts:
         return [url]
     return [urlunsplit(parts._replace(netloc=login + at + host)) for host in hosts.split(",")]
+
+
+def wants_encoding(url: str) -> bool:
+    """Tell whether a URL of PostgreSQL has a character in its login or name that clients take for its syntax.
+
+    Then asyncpg and libpq would look for another host than is meant, or find no URL at all.
+    """
+    parts = URL.fullmatch(url)
+    if parts is None:
+        return False
+    network, path, query, fragment = parts.groups("")
+    login = network.rpartition("@")[0]
+    at = network.count("@") > 1 or "@" in path or (not path and "@" in query.partition("=")[0])
+    return at or bool(fragment) or re.search(r"%(?![0-9A-Fa-f]{2})|[\[\]]", login) is not None

@@ -18,6 +18,7 @@ from piccolo.querystring import QueryString
 
 from app import database as module
 from app import migrations, settings, user_table
+from app.connection_errors import just
 from app.database import Database
 from app.embedded import EmbeddedPostgres
 from app.errors import understand
@@ -142,7 +143,9 @@ class TestOpening:
         assert time.monotonic() - began < 0.1
         await asyncio.sleep(0.5)  # three attempts
         assert database.ready is False
-        assert told(caplog) == ["Could not connect to the database (FileNotFoundError); trying on."]
+        assert [line.partition(" as user ")[2] for line in told(caplog)] == [
+            '"postgres": nothing listens there. Start PostgreSQL, or correct the host in DATABASE_URL. Trying on.'
+        ]
 
         await asyncio.to_thread(elsewhere.server.start)
         await until(lambda: database.ready)
@@ -159,7 +162,7 @@ class TestOpening:
         await asyncio.sleep(0.6)  # it looked again in between
         assert database.ready is False
         assert await refused(database.fetch(ECHO, number=1)) < 0.1
-        lacking = f"The database lacks {len(migrations.known())} migrations: run `just migrate`."
+        lacking = f"The database lacks {len(migrations.known())} migrations. Apply them: {just('migrate')}"
         assert told(caplog) == [lacking]
 
         await pretend_to_migrate(url)
@@ -183,7 +186,7 @@ class TestOpening:
         await until(lambda: told(caplog))
         await asyncio.sleep(0.15)
 
-        assert [line.startswith("Could not connect to the database (") for line in told(caplog)] == [True]
+        assert [line.startswith('Cannot use the database "tasks" on 127.0.0.1:') for line in told(caplog)] == [True]
         await database.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -23,6 +24,7 @@ import pytest
 
 from app import embedded
 from app.embedded import EmbeddedPostgres
+from app.server_user import server_user
 from app.settings import ROOT
 
 # What a process of ours does: hold the server, say so, and leave when its standard input ends.
@@ -51,6 +53,7 @@ PSQL = """
 import sys
 from pathlib import Path
 from app.embedded import EmbeddedPostgres
+from app.server_user import server_user
 raise SystemExit(EmbeddedPostgres(Path(sys.argv[1])).psql())
 """
 
@@ -447,6 +450,19 @@ class TestWhoRunsIt:
             user = pwd.getpwnam("pgserver") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
             assert set(lines["Uid"].split()) == {str(user.pw_uid)}
             assert set(lines["Gid"].split()) == {str(user.pw_gid)}
+
+    def test_root_needs_no_path_to_the_administrators_programs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found: list[str | None] = []
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        monkeypatch.setattr("app.server_user.let_through", lambda _: None)
+        monkeypatch.setattr("app.server_user.ensure_user_exists", lambda _: found.append(shutil.which("useradd")))
+        for path in ("/usr/bin:/bin", "/usr/bin:/usr/sbin"):
+            monkeypatch.setenv("PATH", path)
+            server_user()
+        monkeypatch.delenv("PATH")
+        server_user()
+        assert len(found) == 3
+        assert set(found) == {shutil.which("useradd", path="/usr/sbin:/sbin")}
 
     def test_anybody_else_runs_it_themselves(self, home: Path) -> None:
         with somebody_who_is_not_root(home) as user:

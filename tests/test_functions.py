@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
-from app import embedded, migrations, roles
+from app import migrations, roles
+from app.server_user import server_user
 from tests.conftest import DROP_ROLES, needs
 from tests.test_migrations import configured, connected
 from tests.test_wall import forced
@@ -41,7 +42,7 @@ def other(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
     needs(binaries and f"{binaries}", "a PostgreSQL beside the embedded one")
     with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        user = embedded._server_user()
+        user = server_user()
 
         def run(*command: str) -> None:
             who: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}

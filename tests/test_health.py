@@ -1,5 +1,6 @@
 """What the service says of itself: its name, that it is alive, and whether it can serve."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -41,6 +42,40 @@ async def test_the_root_says_what_answers_here_and_where_the_docs_are(stranger: 
     }
     for path in ("docs", "openapi"):
         assert (await stranger.get(answer.json()["data"][path])).status_code == 200
+
+
+CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    "accept", [CHROMIUM, "text/html", "TEXT/HTML; q=0.9, application/json;q=0.8", "text/html,*/*;q=0"]
+)
+async def test_a_browser_gets_a_small_page_there(stranger: httpx.AsyncClient, accept: str) -> None:
+    answer = await stranger.get("/", headers={"accept": accept})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.headers.get_list("vary") == ["Accept", "Origin"]
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert f"Version {__version__}" in answer.text
+    assert "<script" not in answer.text
+    for path in re.findall(r'<a href="([^"]+)"', answer.text):
+        assert (await stranger.get(f"/{path}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["*/*", "application/json", "application/json, text/html", "text/html;q=0.5, */*", "text/*", "text/html;q=inf",
+     "text/html;q=0", "text/html;q=-1, x", "application/json, text/plain, */*", "", ",;,",
+     "text/html;q=0.5,application/*"],
+)  # fmt: skip
+async def test_everybody_else_gets_json(stranger: httpx.AsyncClient, accept: str) -> None:
+    answer = await stranger.get("/", headers={"accept": accept})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.headers.get_list("vary") == ["Accept", "Origin"]
+    assert answer.json()["data"]["docs"] == "/docs"
 
 
 @pytest.mark.parametrize("path", ["/health/live", *ASKS])

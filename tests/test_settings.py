@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -67,6 +68,7 @@ class TestDefaults:
             "log_level": "info",
             "log_format": "console" if sys.stderr.isatty() else "json",
             "data_dir": data_dir,
+            "quoted_secrets": (),
             "trash_days": 30,
             "history_versions": 1000,
             "max_tasks": 50_000,
@@ -241,6 +243,30 @@ class TestDatabaseURL:
         assert refusal(DATABASE_URL=url) == (
             "DATABASE_URL is not readable as a URL of PostgreSQL, but must be postgresql://user:password@host/name."
         )
+
+    @pytest.mark.parametrize(
+        "password", ["p@ss", "p/ss", "p?ss", "p#ss", "p%ss", "100%", "p[ss", "p]ss", "@", "12#4", "12/4", "12?4", "p%4"]
+    )
+    def test_a_password_that_wants_percent_encoding_is_told_so_and_not_shown(
+        self, refusal: Callable[..., str], password: str
+    ) -> None:
+        for end in ("localhost/tasks", "localhost:5432/tasks?sslmode=require", "one:1,two:2/tasks"):
+            assert refusal(DATABASE_URL=f"postgresql://ada:{password}@{end}") == (
+                "DATABASE_URL is holding a character in its user, password or name that means something else in a URL, "
+                "but must be percent-encoded there: @ : / ? # % as %40 %3A %2F %3F %23 %25."
+            )
+            assert chosen(DATABASE_URL=f"postgresql://ada:{quote(password, safe='')}@{end}").database_url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql:///tasks?host=/run&user=ada@azure",
+            "postgresql://localhost?user=ada@azure",
+            "postgresql://ada:pa:ss,w;o&r=d!$*'()~@localhost/tasks",
+        ],
+    )
+    def test_characters_that_mean_nothing_there_need_none(self, url: str) -> None:
+        assert chosen(DATABASE_URL=url).database_url == url
 
 
 class TestSecret:
@@ -608,6 +634,7 @@ class TestDotenv:
             "log_level": "info",
             "log_format": "console",
             "data_dir": str(copy.root / ".data"),
+            "quoted_secrets": [],
             "trash_days": 30,
             "history_versions": 1000,
             "max_tasks": 50_000,
@@ -626,6 +653,17 @@ class TestDotenv:
 
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr == "PORT is 'nine', but must be a whole number from 1 to 65535.\n"
+
+    def test_a_name_that_is_nearly_ours_stops_a_command_with_one_line(self, copy: Copy) -> None:
+        (copy.root / ".env").write_text(f"JWT_SECRET={SECRET}\nDATABSE_URL=postgresql://localhost/tasks\n")
+
+        result = copy.run("-m", "app", "token", "ada")
+
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"{copy.root}/.env, line 2: 'DATABSE_URL' is no variable of this service. "
+            "Write DATABASE_URL, or set it elsewhere.\n"
+        )
 
     def test_a_command_takes_its_secret_from_it(self, copy: Copy) -> None:
         (copy.root / ".env").write_text(f"BETTER_AUTH_SECRET={SECRET}\n")

@@ -239,6 +239,7 @@ def test_a_port_that_is_taken_stops_the_start(service: Served) -> None:
     env = {**os.environ, "PORT": str(free_port()), "METRICS_PORT": str(service.port)}
     done = subprocess.run([sys.executable, "-m", "app", "serve"], env=env, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    told = f"METRICS_PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use)."
-    assert done.stderr.splitlines()[-1] == told
+    told = f"METRICS_PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
+    told += "Stop what listens there, or choose another port: METRICS_PORT in .env"
+    assert done.stderr.splitlines()[-2:] == told.splitlines()
     assert not [*Path(tempfile.gettempdir()).glob(f"tasks-metrics-*/*_{service.process.pid}.db")]

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from app import embedded, migrations, settings
+from app.connection_errors import describe, just
 from app.server import welcome
 from tests.conftest import SECRET, token
 
@@ -219,7 +220,7 @@ def test_an_unmigrated_database_is_told_in_one_line_and_served_once_it_is_migrat
     service = serve(env=env, wait="live")
     time.sleep(1.2)
     lines = [json.loads(line)["message"] for line in service.log() if "migrat" in line]
-    assert lines == [f"The database lacks {len(migrations.known())} migrations: run `just migrate`."]
+    assert lines == [f"The database lacks {len(migrations.known())} migrations. Apply them: {just('migrate')}"]
     assert httpx.get(f"{service.url}/health/ready").status_code == 503
     assert httpx.get(f"{service.url}/api/tasks", headers=MINE).status_code == 503
 
@@ -298,7 +299,36 @@ def test_a_port_that_is_taken_stops_the_start(service: Any) -> None:
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr == f"PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
+    assert done.stderr == (
+        f"PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
+        f"Stop what listens there, or choose another port: {just('serve', '--port', str(service.port + 1))}\n"
+    )
+
+
+def test_another_port_can_be_given_with_the_command(serve: Callable[..., Any], unused_port: int) -> None:
+    service = serve(wait=None, arguments=["--port", str(unused_port)])
+    service.url = f"http://127.0.0.1:{unused_port}"
+    service.wait("/health/ready")
+
+
+def test_the_start_says_which_database_it_uses_and_warns_of_a_quoted_secret(serve: Callable[..., Any]) -> None:
+    service = serve(env={"JWT_SECRET": f"'{SECRET}'"})
+    messages = [json.loads(line)["message"] for line in service.log()]
+    assert "JWT_SECRET begins and ends with a quote, which is part of it. Take one pair of quotes away." in messages
+    assert f"This uses {describe(settings.current())}." in messages
+    assert not [line for line in messages if SECRET in line]
+
+
+def test_a_service_whose_database_is_not_there_says_which_and_why(serve: Callable[..., Any], unused_port: int) -> None:
+    url = f"postgresql://ada:hush-hush@127.0.0.1:{unused_port}/tasks"
+    service = serve(env={"DATABASE_URL": url}, arguments=["--migrate"], wait="live")
+    lines = [json.loads(line)["message"] for line in service.log()]
+    told = (
+        f'Cannot use the database "tasks" on 127.0.0.1:{unused_port} as user "ada": nothing listens there. '
+        "Start PostgreSQL, or correct host and port in DATABASE_URL. Trying on."
+    )
+    assert 1 <= lines.count(told) <= 2  # by what migrates, and by what serves
+    assert "hush-hush" not in "".join(lines)
 
 
 def test_any_server_can_serve_the_application(serve: Callable[..., Any]) -> None:
@@ -398,6 +428,7 @@ class TestWelcome:
         for part in ("http://127.0.0.1:8000/api/tasks", "/docs", "/admin/", str(ROOT / ".data/postgres")):
             assert part in text
         assert f"$('/some where/just' -f {ROOT / 'justfile'} token ada)" in text
+        assert f"    '/some where/just' -f {ROOT / 'justfile'} admin-user\n" in text
 
     @pytest.mark.parametrize(
         ("host", "shown"),
