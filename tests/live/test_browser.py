@@ -214,6 +214,18 @@ def test_behind_a_proxy_that_speaks_https_the_admins_cookies_stay_on_https(url: 
     assert [cookie.endswith("; Secure") for cookie in cookies] == [True, False]
 
 
+async def test_a_browser_finds_a_small_page_at_the_root_that_leads_to_the_docs(visit: Visit, url: str) -> None:
+    page, complaints = visit.page, []
+    page.on("console", lambda message: complaints.append(message.text))
+    await page.goto(url)
+    await expect(page.get_by_role("heading", name="Tasks API")).to_be_visible()
+    assert await page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") == "512px"
+    await picture(page, "home")
+    await page.get_by_role("link", name="Documentation").click()
+    await page.wait_for_url(f"{url}/docs")
+    assert (complaints, visit.crashes, visit.origins()) == ([], [], {url})
+
+
 async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: str, clean: None) -> None:
     await call(url, "ada", "POST", "/api/tasks", title="Buy milk")
     page = visit.page
