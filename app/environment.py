@@ -24,6 +24,7 @@ NAMES = (
     "FRONTEND_URL",
     "HOST",
     "PORT",
+    "ROOT_PATH",
     "WORKERS",
     "METRICS_PORT",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
