@@ -1,4 +1,4 @@
-"""Below a path of a proxy's (ROOT_PATH) what an answer points to begins with it, whether it is passed on or left off."""
+"""Below a path of a proxy (ROOT_PATH) what an answer points to begins with it, whether it is passed on or left off."""
 
 from collections.abc import AsyncIterator
 from typing import Any
