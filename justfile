@@ -94,6 +94,7 @@ lock:
     {{ compile }} --group tools -o requirements-tools.txt
     {{ compile }} benchmarks/requirements.in -o benchmarks/requirements.txt
     {{ compile }} tests/live/redbot/requirements.in -o tests/live/redbot/requirements.txt
+    {{ compile }} tests/live/python_client/requirements.in -o tests/live/python_client/requirements.txt
 
 # Install from a lock file, into .venv; a tenth of a second where nothing has changed. A .venv whose Python has gone or
 # is too old is made anew in its place, and two recipes that do so together make one. Shows its progress on a terminal.

@@ -18,7 +18,7 @@ from app.query import takes_none
 class Health(msgspec.Struct, frozen=True):
     """How the service is."""
 
-    status: Annotated[str, msgspec.Meta(examples=["ok"])] = "ok"
+    status: Annotated[str, msgspec.Meta(examples=["ok"])]
 
 
 class HealthData(Data[Health], frozen=True):
@@ -28,10 +28,10 @@ class HealthData(Data[Health], frozen=True):
 class Service(msgspec.Struct, frozen=True):
     """What answers here."""
 
-    name: Annotated[str, msgspec.Meta(examples=["Tasks API"])] = "Tasks API"
-    version: Annotated[str, msgspec.Meta(examples=[__version__])] = __version__
-    docs: Annotated[str, msgspec.Meta(examples=["/docs"])] = "/docs"
-    openapi: Annotated[str, msgspec.Meta(examples=["/openapi.json"])] = "/openapi.json"
+    name: Annotated[str, msgspec.Meta(examples=["Tasks API"])]
+    version: Annotated[str, msgspec.Meta(examples=[__version__])]
+    docs: Annotated[str, msgspec.Meta(examples=["/docs"])]
+    openapi: Annotated[str, msgspec.Meta(examples=["/openapi.json"])]
 
 
 class ServiceData(Data[Service], frozen=True):
@@ -51,7 +51,7 @@ async def service(request: Request[Any, Any, Any]) -> Response[ServiceData]:
     if home_page.is_preferred(joined(request.scope, b"accept").decode("latin-1")):
         page: Any = home_page.PAGE
         return Response(page, media_type=MediaType.HTML, headers={**home_page.HEADERS, "vary": "Accept"})
-    return Response(ServiceData(Service()), headers={"vary": "Accept"})
+    return Response(ServiceData(Service("Tasks API", __version__, "/docs", "/openapi.json")), headers={"vary": "Accept"})
 
 
 @get(
@@ -64,7 +64,7 @@ async def service(request: Request[Any, Any, Any]) -> Response[ServiceData]:
 )
 async def live() -> HealthData:
     """Touches nothing: 200 while the process runs."""
-    return HealthData(Health())
+    return HealthData(Health("ok"))
 
 
 @get(
@@ -81,7 +81,7 @@ async def ready() -> HealthData:
         raise Leaving
     if not await database.answers():
         raise Unavailable
-    return HealthData(Health())
+    return HealthData(Health("ok"))
 
 
 @get(

@@ -4,7 +4,7 @@ Litestar writes down the routes. The schemas are msgspec's own, of the structs t
 the failures are those of `failures`; so the document says what the code does.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,22 +14,21 @@ from litestar.types import ControllerRouterHandler
 
 from app import __version__
 from app.envelopes import ErrorBody
+from app.examples import EXAMPLES, KEY_REUSED, fitting
 from app.failures import Failure
 from app.handlers import App
+from app.schemas import REF, schemas
 from app.tasks.keys import PARAMETER as IDEMPOTENCY_KEY
 from app.wording import (
     ALWAYS,
-    CODES,
     DESCRIPTION,
     EXAMPLE,
-    FAILURES,
     HEADERS,
     IF_MATCH,
     IF_NONE_MATCH,
     IN_WORDS,
     LIMITED,
     LINKS,
-    OTHERS,
     PARAMETERS,
     PREFER,
     QUERIES,
@@ -44,8 +43,13 @@ CONFIG = OpenAPIConfig(
     license=License(name="MIT", identifier="MIT"),
     servers=[Server(url="/", description="Wherever this document came from.")],
     tags=[
+        Tag(name="Login", description="Begin here where there is no auth server: sign up, or log in."),
         Tag(name="Tasks", description="The caller's own tasks. Somebody else's are not found."),
-        Tag(name="Accounts", description="For those who have no auth server: sign up, log in, and what belongs to it."),
+        Tag(name="Trash", description="Deleted tasks: they can be restored, or deleted for good."),
+        Tag(name="History", description="What was changed of a task, by whom, and how to bring it back."),
+        Tag(
+            name="Accounts", description="The caller's own account: profile, password, logins, personal access tokens."
+        ),
         Tag(name="Service", description="What answers here, and how it is. No token needed."),
     ],
     components=Components(
@@ -54,7 +58,10 @@ CONFIG = OpenAPIConfig(
     use_handler_docstrings=True,
 )
 
+OF_TASKS = ("Tasks", "Trash", "History")
+FIRST = ("/api/auth/signup", "/api/auth/login")  # within their tag
 LISTS_IN_PAGES = ("TaskListData", "TrashData", "SessionListData", "PersonalTokenListData")
+CODES = {failure.status: failure.code for failure, _ in reversed(EXAMPLES)}
 # The `responses=` of a handler whose answer may be known already.
 NOT_MODIFIED: dict[int, ResponseSpec] = {304: ResponseSpec(None, description=IN_WORDS[304])}
 
@@ -77,53 +84,41 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     """
     schema: dict[str, Any] = App(handlers, openapi_config=CONFIG, logging_config=None).openapi_schema.to_schema()
     components = schema["components"]
-    components["schemas"] = _schemas(components["schemas"])
+    components["schemas"] = schemas([*components["schemas"], "TaskFieldsData"])
     components["headers"] = HEADERS
-    components["responses"] = _failures()
-    schema["paths"] = dict(sorted(schema["paths"].items()))
+    components["responses"] = {}
+    schema["paths"] = dict(sorted(schema["paths"].items(), key=_place))
     for path in schema["paths"].values():
         for method, operation in path.items():
-            _complete(operation, components, takes_a_key=method != "get" and operation["tags"] == ["Tasks"])
+            changes_tasks = method != "get" and operation["tags"][0] in OF_TASKS
+            _complete(operation, components, takes_a_key=changes_tasks)
+    used = {operation["tags"][0] for path in schema["paths"].values() for operation in path.values()}
+    schema["tags"] = [tag for tag in schema["tags"] if tag["name"] in used]
     return schema
 
 
-def _schemas(names: Iterable[str]) -> dict[str, Any]:
-    """Return msgspec's schemas of these structs. The first paragraph of a docstring is for everybody."""
-    structs = {struct.__name__: struct for struct in _structs(msgspec.Struct)}
-    wanted = [structs[name] for name in names if name in structs]
-    _, schemas = msgspec.json.schema_components(wanted, ref_template="#/components/schemas/{name}")
-    for schema in schemas.values():
-        schema["description"] = schema["description"].partition("\n\n")[0]
-    if "TaskCompletion" in schemas:
-        schemas["TaskCompletion"] |= {"if": {"minProperties": 1}, "then": {"required": ["completed"]}}
-    return dict(sorted(schemas.items()))
+def _failure(status: int, code: str, operation: dict[str, Any], *, counts: bool) -> dict[str, Any]:
+    """Return the response of an operation with this status, with examples that fit the operation."""
+    those = fitting(status, operation["operationId"], operation["tags"])
+    those += [KEY_REUSED] if code == KEY_REUSED.code else []
+    telling = [*LIMITED] if counts and status not in UNLIMITED else []
+    body = {
+        "schema": {"$ref": REF.format(name="ErrorBody")},
+        "examples": {each.message: {"value": msgspec.to_builtins(ErrorBody(each.error()))} for each in those},
+    }
+    return {
+        "description": IN_WORDS.get(status, those[0].message),
+        "headers": _headers([*telling, *(name for each in those for name in each.headers())]),
+        "content": {"application/json": body},
+    }
 
 
-def _structs(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
-    for struct in base.__subclasses__():
-        yield struct
-        yield from _structs(struct)
-
-
-def _failures() -> dict[str, Any]:
-    """Return a response for each code, with the examples that there are of it."""
-    responses: dict[str, Any] = {}
-    for failure in (*FAILURES, *OTHERS):
-        body = {"schema": {"$ref": "#/components/schemas/ErrorBody"}, "examples": {}}
-        fresh = {
-            "description": IN_WORDS.get(failure.status, failure.message),
-            "headers": _headers(LIMITED if failure.status not in UNLIMITED else ()),
-            "content": {"application/json": body},
-        }
-        response = responses.setdefault(failure.code if failure in OTHERS else CODES[failure.status], fresh)
-        response["headers"] |= _headers(failure.headers())
-        examples = response["content"]["application/json"]["examples"]
-        examples[failure.message] = {"value": msgspec.to_builtins(ErrorBody(failure.error()))}
-    # Where a cursor or a key may be wrong, so may everything else.
-    examples = {code: response["content"]["application/json"]["examples"] for code, response in responses.items()}
-    for code in ("INVALID_CURSOR", "IDEMPOTENCY_KEY_REUSED"):
-        examples[code].update(examples[CODES[422]])
-    return responses
+def _place(item: tuple[str, dict[str, Any]]) -> tuple[int, int, str]:
+    """Return what paths are sorted by: their tag, and then themselves."""
+    path, methods = item
+    [tag, *_] = next(iter(methods.values()))["tags"]
+    names = [each.name for each in CONFIG.tags or ()]
+    return names.index(tag), FIRST.index(path) if path in FIRST else len(FIRST), path
 
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
@@ -153,13 +148,15 @@ def _complete(operation: dict[str, Any], components: dict[str, Any], *, takes_a_
     else:
         responses.pop("400", None)  # Litestar's own, for parameters; ours are 422
     for status, response in responses.items():
+        counts = "429" in responses
         if int(status) >= 400:
             code = response["description"]
-            responses[status] = {"$ref": f"#/components/responses/{code}"}
-            if status == "422" and "429" not in responses:  # of a request that is not counted
-                responses[status] = components["responses"][code] | {"headers": _headers(())}
+            failure = _failure(int(status), code, operation, counts=counts)
+            # The first of its code has the name; another one with it says the same, or something of its own.
+            is_shared = components["responses"].setdefault(code, failure) == failure
+            responses[status] = {"$ref": f"#/components/responses/{code}"} if is_shared else failure
         else:
-            _complete_success(name, status, response, counts="429" in responses, takes_a_key=takes_a_key)
+            _complete_success(name, status, response, counts=counts, takes_a_key=takes_a_key)
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -183,6 +180,9 @@ def _complete_success(name: str, status: str, response: dict[str, Any], *, count
     telling += ["preference-applied"] if name == "batchTasks" else []
     telling += ["idempotent-replayed"] if takes_a_key else []
     telling += ["link"] if kind in LISTS_IN_PAGES else []
+    if kind == "TaskListData":
+        whole, some = ({"$ref": REF.format(name=name)} for name in ("TaskListData", "TaskFieldsData"))
+        response["content"]["application/json"]["schema"] = {"anyOf": [whole, some]}
     response["description"] = IN_WORDS[int(status)]
     response["headers"] = _headers(telling)
     if status in ("204", "304"):

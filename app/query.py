@@ -1,4 +1,4 @@
-"""Query strings: each parameter that a route knows, once, and no other; and what pages have in common."""
+"""Query strings: each parameter that a route knows, once if it is no list, and no other; what pages have in common."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -29,8 +29,8 @@ class InvalidCursor(Invalid):
         super().__init__("cursor", "The cursor does not belong to this list. Begin again without one.")
 
 
-def pairs(query_string: bytes, known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Return each parameter and its value. Raises Invalid for one that is not known, or comes twice.
+def pairs(query_string: bytes, known: Collection[str], repeatable: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Return each parameter and its value. Raises Invalid for one that is not known, or comes twice and is no list.
 
     A `user_id` is not looked at: whose tasks they are, the token says, and no client gets anything by saying it too.
     """
@@ -44,7 +44,7 @@ def pairs(query_string: bytes, known: Collection[str]) -> Iterator[tuple[str, st
         if name not in known:
             others = f", only {', '.join(known)}" if known else ""
             raise Invalid(name[:MAX_NAME], f"There is no such parameter here{others}")
-        if name in seen:
+        if name in seen and name not in repeatable:
             raise Invalid(name, f"{name} must be there once")
         seen.add(name)
         yield name, _decoded(after)

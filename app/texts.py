@@ -1,13 +1,16 @@
-"""Text that people type in, as the document describes it: trimmed, neither empty nor too long, and without U+0000."""
+r"""Text that people type in, as the document describes it: trimmed, neither empty nor too long, and without U+0000.
+
+The patterns mean the same in Python and in JavaScript (ECMA-262), but that there `\s` has U+FEFF too. They do not name
+U+2028 and U+2029: some generators of clients write the character itself, which ends the line.
+"""
 
 import re
 
-# The white space that `str.strip` takes away is spelled out, because it is another set in each language's `\s`.
-SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+SPACE = r"\s\x1c-\x1f\x85"  # what `str.strip` takes away
 # Shown as nothing: Unicode's Default_Ignorable_Code_Point (format characters, fillers, variation selectors), controls
 # but U+0000, interlinear annotation, and the blank of braille.
 INVISIBLE = (
-    r"\u0001-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\x01-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
 # Those beyond U+FFFF, which no pattern can name in all languages.
@@ -20,7 +23,7 @@ def pattern(characters: int) -> str:
 
     `maxLength` would count what is trimmed.
     """
-    return rf"^[{SPACE}]*[^{SPACE}\u0000]([^\u0000]{{0,{characters - 2}}}[^{SPACE}\u0000])?[{SPACE}]*$"
+    return rf"^[{SPACE}]*[^{SPACE}\x00]([^\x00]{{0,{characters - 2}}}[^{SPACE}\x00])?[{SPACE}]*$"
 
 
 def visible_pattern(characters: int) -> str:

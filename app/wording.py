@@ -1,30 +1,18 @@
-"""What the OpenAPI document says in words: examples of each failure, headers, parameters, and what leads to what."""
+"""What the OpenAPI document says in words: headers, parameters, and what leads to what."""
 
 from typing import Any
 
-from app import failures as known
-from app.accounts.failures import TooManyTokens
-from app.failures import Failure
-from app.query import MAX_LIMIT, InvalidCursor
-from app.tasks.failures import (
-    IndexNotReady,
-    InOperation,
-    KeyReused,
-    LimitReached,
-    PreconditionFailed,
-    PreconditionRequired,
-    TaskNotFound,
-)
+from app.examples import COMMON
+from app.query import MAX_LIMIT
 from app.tasks.parameters import DOCUMENTED
-from app.tasks.structs import Task
-from app.tasks.versions import etag
 
-DESCRIPTION = """\
+ROWS = "\n".join(f"| {failure.status} | `{failure.code}` | {failure.message} |" for failure in COMMON)
+DESCRIPTION = f"""\
 Every user's own tasks. Everything under `/api/tasks` and `/api/trash` needs a token, and is 401 without one. Sign up
 or log in below, if there are accounts here, and this page takes the token over. Or press **Authorize** and paste one:
 `just token ada` prints one, and so does your auth server.
 
-A success is `{"data": …}`, a failure `{"error": {"code", "message"}}`. `code` is for programs and never changes,
+A success is `{{"data": …}}`, a failure `{{"error": {{"code", "message"}}}}`. `code` is for programs and never changes,
 `message` is for people.
 
 A path that is not here is 404. A method that is not here is 405, and `Allow` lists those that are. `HEAD` works
@@ -38,44 +26,13 @@ Every answer carries `X-Request-ID`, `X-Content-Type-Options: nosniff` and `Cach
 `private, no-cache` where there is an `ETag`. Where there is a rate limit, `RateLimit` tells how much of it is left: for
 the user, or for your address where a token names none. A request counts as 1; a batch as 1 for each 10 operations, a
 list without `limit` as 1 more for each 1,000 tasks, one that counts, filters or sorts many tasks as 1 more for each
-5,000, a search as 1 more for each 2,500 that it finds."""
-STAMP = "2026-11-21T09:30:00.125Z"
-TASK = Task(42, "ada", "Buy milk", "Two litres, the blue one", True, STAMP, STAMP, 7)
-FAILURES: tuple[Failure, ...] = (
-    known.NotJSON(),
-    known.InvalidToken(),
-    known.Forbidden("This token may only read."),
-    TaskNotFound(),
-    known.RequestTimeout(),
-    known.EmailTaken(),
-    PreconditionFailed(TASK, etag(TASK.version)),
-    known.PayloadTooLarge(),
-    known.UnsupportedMediaType(),
-    known.UnsupportedPatch(),
-    known.Invalid("title", "Title is required"),
-    known.Invalid("id", "The id must be an integer in its plain spelling"),
-    PreconditionRequired(),
-    InOperation(1, TaskNotFound()),
-    InOperation(0, PreconditionFailed(TASK, etag(TASK.version))),
-    InOperation(3, known.Invalid("operations[3].data.title", "Title is required")),
-    InOperation(0, PreconditionRequired()),
-    known.TooManyRequests(42),
-    known.TooManyRequests(900, "Too many failed logins. Try again later."),
-    known.TooManyRequests(3600, "Too many accounts from this network. Try again later."),
-    known.HeadersTooLarge(),
-    Failure(),
-    known.Unavailable(),
-    IndexNotReady(),
-)
-# Those that share their status with another, which the handlers that raise them name by class.
-OTHERS: tuple[Failure, ...] = (
-    known.InvalidCredentials(),
-    InvalidCursor(),
-    LimitReached(50_000),
-    TooManyTokens(50, 50),
-    KeyReused(),
-)
-CODES = {failure.status: failure.code for failure in FAILURES}  # of several, the last names the response
+5,000, a search as 1 more for each 2,500 that it finds.
+
+Nearly every request can fail in these ways too:
+
+| status | code | message |
+|---|---|---|
+{ROWS}"""
 ALWAYS = (408, 422, 431, 500)  # they can happen to any request
 LIMITED = ("ratelimit-policy", "ratelimit")
 UNLIMITED = (408, 431, 500, 503)  # those that can happen to a request that is not counted

@@ -42,6 +42,8 @@ async def check_token_id(connection: ASGIConnection[Any, Any, Any, Any], _: Base
 class AccessController(AccountRoutes):
     """The caller's logins and personal access tokens."""
 
+    tags: ClassVar = ["Accounts"]
+
     security: ClassVar = [{"bearer": []}]
 
     @get(

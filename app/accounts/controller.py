@@ -13,7 +13,7 @@ from litestar.params import JSONBody
 
 from app import upkeep
 from app.accounts import logins, passwords, proof, queries
-from app.accounts.failures import UserNotFound
+from app.accounts.failures import NOT_FOR_SCRIPTS, UserNotFound
 from app.accounts.logins import Device
 from app.accounts.queries import Account
 from app.accounts.structs import (
@@ -38,7 +38,6 @@ MAX_BODY_BYTES = 16 * 1024
 SECONDS_TO_BE_HEARD = 1.1  # that a login has ended: other workers look a second later, and a test holds both together
 SECONDS_TO_REMOVE = 1.0  # what there is of a user, before the answer
 MAX_AGENT = 300  # characters
-NOT_FOR_SCRIPTS = "A personal access token manages no tokens, logins, passwords or accounts: log in for that."
 TOO_MANY_SIGN_UPS = "Too many accounts from this network. Try again later."
 
 
@@ -62,7 +61,6 @@ class AccountRoutes(Controller):
     """What all routes of accounts have in common; a new one refuses personal access tokens until it says otherwise."""
 
     path = "/api/auth"
-    tags: ClassVar = ["Accounts"]
     guards: ClassVar = [check_kind_of_token]
     dependencies: ClassVar = {"user": Provide(current_user, sync_to_thread=False)}
     request_max_body_size = MAX_BODY_BYTES
@@ -75,6 +73,7 @@ class AccountController(AccountRoutes):
         "/signup",
         guards=[check_body_headers],
         operation_id="signUp",
+        tags=["Login"],
         summary="Sign up",
         responses=failures(400, 409, 413, 415, 429, 503),
     )
@@ -90,6 +89,7 @@ class AccountController(AccountRoutes):
         status_code=200,
         guards=[check_body_headers],
         operation_id="logIn",
+        tags=["Login"],
         summary="Log in",
         responses=failures(400, 413, 415, 429, 503, InvalidCredentials),
     )
@@ -106,6 +106,7 @@ class AccountController(AccountRoutes):
         status_code=200,
         guards=[check_body_headers],
         operation_id="refresh",
+        tags=["Login"],
         summary="Get the next pair of tokens",
         responses=failures(400, 401, 413, 415, 429, 503),
     )
@@ -126,6 +127,7 @@ class AccountController(AccountRoutes):
         status_code=204,
         guards=[check_body],
         operation_id="logOut",
+        tags=["Login"],
         summary="Log out",
         security=[{"bearer": []}],
         responses=failures(401, 403, 413, 415, 429, 503),
@@ -142,6 +144,7 @@ class AccountController(AccountRoutes):
         status_code=204,
         guards=[check_body],
         operation_id="logOutEverywhere",
+        tags=["Accounts"],
         summary="Log out everywhere",
         security=[{"bearer": []}],
         responses=failures(401, 403, 413, 415, 429, 503),
@@ -156,6 +159,7 @@ class AccountController(AccountRoutes):
         for_personal_tokens=True,
         guards=[check_body],
         operation_id="getMe",
+        tags=["Accounts"],
         summary="Who am I?",
         security=[{"bearer": []}],
         responses=failures(401, 413, 415, 429, 503),
@@ -169,6 +173,7 @@ class AccountController(AccountRoutes):
         "/me",
         guards=[check_body_headers],
         operation_id="changeMe",
+        tags=["Accounts"],
         summary="Change my name",
         security=[{"bearer": []}],
         responses=failures(400, 401, 403, 404, 413, 415, 429, 503),
@@ -185,6 +190,7 @@ class AccountController(AccountRoutes):
         status_code=204,
         guards=[check_body_headers],
         operation_id="changePassword",
+        tags=["Accounts"],
         summary="Change my password",
         security=[{"bearer": []}],
         responses=failures(400, 401, 403, 413, 415, 429, 503),
@@ -205,6 +211,7 @@ class AccountController(AccountRoutes):
         "/me",
         guards=[check_body_headers],
         operation_id="deleteMe",
+        tags=["Accounts"],
         summary="Delete my account",
         security=[{"bearer": []}],
         responses=failures(400, 401, 403, 413, 415, 429, 503),

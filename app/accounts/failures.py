@@ -2,6 +2,8 @@
 
 from app.failures import Failure, NotFound
 
+NOT_FOR_SCRIPTS = "A personal access token manages no tokens, logins, passwords or accounts: log in for that."
+
 
 class UserNotFound(NotFound):
     """A user whom only a token has named so far."""

@@ -96,7 +96,7 @@ class Session(msgspec.Struct, frozen=True):
     expires_at: Annotated[
         Stamp, Meta(description="30 days after its last use, and 90 days after it began at the latest.")
     ]
-    current: Annotated[bool, Meta(description="Whether it is the one that asks.")] = False
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
 
 
 class SessionListData(Data[list[Session]], frozen=True):

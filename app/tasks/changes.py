@@ -68,7 +68,7 @@ class Change(msgspec.Struct, frozen=True):
     changes: Changes
 
 
-class Page(msgspec.Struct, frozen=True):
+class HistoryPage(msgspec.Struct, frozen=True):
     """Where to go on."""
 
     next: Annotated[Version | None, Meta(description="`before` of the next page; null where there is none.")]
@@ -77,7 +77,7 @@ class Page(msgspec.Struct, frozen=True):
 class HistoryData(Data[list[Change]], frozen=True):
     """Changes of a task in their envelope, the last one first."""
 
-    page: Page
+    page: HistoryPage
 
 
 def changes(rows: Iterable[Iterable[Any]]) -> list[Change]:

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
+from msgspec import UNSET
 
 from app import upkeep
 from app.auth.middleware import CurrentUser, charge, current_user
@@ -144,7 +145,7 @@ class TaskController(Controller):
         results = await batch.run(user, data.operations, key, keep=keep, rules=rules, briefly=briefly)
         if not rules.keeps_trash:
             upkeep.wake()
-        return Reply(BatchData(results, wish.is_dry), [*wish.headers, *replayed(key)])
+        return Reply(BatchData(results, wish.is_dry or UNSET), [*wish.headers, *replayed(key)])
 
     @get(
         "/{task_id:str}",

@@ -26,7 +26,7 @@ from app.statements import STAMP, Param, Statement
 from app.tables import Task as TaskTable
 from app.tables import TaskVersion
 from app.tasks.bounded import DESCRIPTION, TOO_LONG, inline, within_bytes
-from app.tasks.changes import HistoryData, Page, Version, changes
+from app.tasks.changes import HistoryData, HistoryPage, Version, changes
 from app.tasks.conditions import IfMatch, tagged
 from app.tasks.controller import CHANGE, DEPENDENCIES, check_task_id
 from app.tasks.failures import TaskNotFound
@@ -170,7 +170,7 @@ class HistoryController(Controller):
     """What was done to one of the caller's tasks."""
 
     path = "/api/tasks"
-    tags: ClassVar = ["Tasks"]
+    tags: ClassVar = ["History"]
     guards: ClassVar = [check_task_id]
     dependencies: ClassVar = DEPENDENCIES | {"wanted": Provide(window, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
@@ -225,7 +225,7 @@ async def history_of(owner: Owner, task_id: int, wanted: Window) -> HistoryData:
     # Of the last one it is not known what it led on from, where the page ends for its length or for its limit.
     told = changes(row[:COUNT_OF_FIELDS] for row in rows)
     shown = told[:-1] if rows[-1]["more"] or len(told) > wanted.limit else told
-    return HistoryData(shown, Page(shown[-1].version if len(shown) < len(told) else None))
+    return HistoryData(shown, HistoryPage(shown[-1].version if len(shown) < len(told) else None))
 
 
 async def revert_task(

@@ -106,14 +106,7 @@ class Result(msgspec.Struct, frozen=True):
             extra_json_schema={
                 "anyOf": [
                     {"$ref": "#/components/schemas/Task"},
-                    {
-                        "type": "object",
-                        "properties": {
-                            name: {"$ref": f"#/components/schemas/Task/properties/{name}"} for name in ("id", "version")
-                        },
-                        "required": ["id", "version"],
-                        "additionalProperties": False,
-                    },
+                    {"$ref": "#/components/schemas/TaskVersion"},
                     {"type": "null"},
                 ]
             },
@@ -121,10 +114,10 @@ class Result(msgspec.Struct, frozen=True):
     ]
 
 
-class BatchData(Data[list[Result]], frozen=True, omit_defaults=True):
+class BatchData(Data[list[Result]], frozen=True):
     """The results in the order of the operations."""
 
-    dry_run: Annotated[bool, Meta(description="There, and true, where nothing of it was kept.")] = False
+    dry_run: Annotated[bool, Meta(description="There, and true, where nothing of it was kept.")] | UnsetType = UNSET
 
 
 class Unread(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """What a client may ask of its list: each parameter, what it may say, and what it says.
 
-A parameter that is not known, comes twice or says something else is refused by name, and never guessed at: whoever
-misspells a filter must not get everything.
+A parameter that is not known, comes twice (`fields` aside, which is a list) or says something else is refused by name,
+and never guessed at: whoever misspells a filter must not get everything.
 """
 
 import re
@@ -58,9 +58,12 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(query_string: bytes) -> Query | None:
     """Return what a query string asks; None where it says nothing. Raises Invalid."""
+    given: dict[str, str] = {}
+    for name, value in pairs(query_string, READERS, repeatable=("fields",)):
+        given[name] = f"{given[name]},{value}" if name in given else value
     found: dict[str, Any] = {}
     said: list[tuple[str, str]] = []
-    for name, value in pairs(query_string, READERS):
+    for name, value in given.items():
         if (read := READERS[name](value)) is None:
             raise Invalid(name, f"{name} must be {ALLOWED[name]}")
         found[name] = read
@@ -178,7 +181,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "pattern": texts.pattern(MAX_Q), "examples": ["milk"]},
     },
     "fields": {
-        "description": "Only these fields of each task.",
+        "description": "Only these fields of each task. `fields=id&fields=title` says the same as `fields=id,title`.",
         "style": "form",
         "explode": False,
         "schema": {

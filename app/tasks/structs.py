@@ -1,7 +1,7 @@
 """Tasks on the wire: what a client sends, checked, and what it gets back."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -64,25 +64,28 @@ class TrashData(Data[list[TrashedTask]], frozen=True):
     page: Page | msgspec.UnsetType = msgspec.UNSET
 
 
-# Of a list with `fields`, a task has those alone.
-SOME = {
-    "type": "object",
-    "properties": {name: {"$ref": f"#/components/schemas/Task/properties/{name}"} for name in Task.__struct_fields__},
-    "additionalProperties": False,
-}
-
-
-class TaskListData(msgspec.Struct, frozen=True):
+class TaskListData(Data[list[Task]], frozen=True):
     """The caller's tasks in their envelope; and where more was asked than for all of them, the page."""
 
-    data: Annotated[
-        list[Any],
-        Meta(
-            description="Whole tasks; or where `fields` are given, those fields.",
-            extra_json_schema={"items": {"anyOf": [{"$ref": "#/components/schemas/Task"}, SOME]}},
-        ),
-    ]
     page: Page | msgspec.UnsetType = msgspec.UNSET
+
+
+# For the document alone, as the next one.
+TaskFields: Any = msgspec.defstruct(
+    "TaskFields",
+    [
+        (name, field | msgspec.UnsetType, msgspec.UNSET)
+        for name, field in get_type_hints(Task, include_extras=True).items()
+    ],
+    namespace={"__doc__": "Some fields of a task: those that `fields` names."},
+    forbid_unknown_fields=True,
+)
+
+
+class TaskFieldsData(Data[list[TaskFields]], frozen=True):
+    """Where `fields` are given, the caller's tasks with those fields alone, and the page."""
+
+    page: Page
 
 
 Title = Annotated[
@@ -99,7 +102,7 @@ Description = Annotated[
     Meta(
         description="Any text without U+0000, of 32,768 characters at most. A longer one from before may be sent back.",
         examples=["Two litres, the blue one"],
-        extra_json_schema={"pattern": r"^[^\u0000]*$", "maxLength": MAX_DESCRIPTION},
+        extra_json_schema={"pattern": r"^[^\x00]*$", "maxLength": MAX_DESCRIPTION},
     ),
 ]
 

@@ -90,7 +90,7 @@ class TrashController(Controller):
     """What the caller has deleted."""
 
     path = "/api"
-    tags: ClassVar = ["Tasks"]
+    tags: ClassVar = ["Trash"]
     guards: ClassVar = [check_task_id, check_body]
     dependencies: ClassVar = DEPENDENCIES | {"wanted": Provide(trash_query, sync_to_thread=False)}
     security: ClassVar = [{"bearer": []}]
