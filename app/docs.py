@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from litestar.response import File
 
 from app.edge.budget import LARGE_BYTES
+from app.examples import COMMON
 from app.openapi import document
 from app.query import takes_none
 
@@ -32,6 +33,46 @@ PAGE = """<!doctype html>
 </html>
 """
 START = """\
+// The last login on this page: its token, the one to refresh it with, and until when (ms) it is good. It is kept
+// beside what Swagger UI keeps itself, in this browser alone, until somebody logs out.
+const LOGIN = "tasks-login";
+const REFRESH = location.pathname.replace(/\\/docs\\/?$/, "/api/auth/refresh");
+// Failures that nearly every request can have: the text above the operations tells them once.
+const COMMON = $COMMON;
+
+function keep({token, refresh_token, expires_in}) {
+  localStorage.setItem(LOGIN, JSON.stringify({token, refresh_token, until: Date.now() + (expires_in - 60) * 1000}));
+  authorize(token);
+  return token;
+}
+
+function authorize(token) {
+  const schema = {type: "http", scheme: "bearer", bearerFormat: "JWT"};
+  ui.authActions.authorizeWithPersistOption({bearer: {name: "bearer", schema, value: token}});
+}
+
+function forget() {
+  localStorage.removeItem(LOGIN);
+  ui.authActions.logoutWithPersistOption(["bearer"]);
+}
+
+// Refreshes a login that is about to end. Whoever has logged out here, or pasted another token, has none.
+async function refresh() {
+  const login = JSON.parse(localStorage.getItem(LOGIN));
+  if (login && login.token !== ui.authSelectors.authorized().getIn(["bearer", "value"])) localStorage.removeItem(LOGIN);
+  else if (login && Date.now() > login.until) {
+    const body = JSON.stringify({refresh_token: login.refresh_token});
+    const answer = await fetch(REFRESH, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+    if (answer.ok) return keep((await answer.json()).data);
+    if (answer.status === 401) forget();
+  }
+}
+
+// Another tab has the next pair, or has logged out.
+addEventListener("storage", ({key, newValue}) => {
+  if (key === LOGIN) newValue ? authorize(JSON.parse(newValue).token) : forget();
+});
+
 const ui = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#docs",
@@ -39,15 +80,33 @@ const ui = SwaggerUIBundle({
   persistAuthorization: true,
   tryItOutEnabled: true,
   validatorUrl: null,
-  // Whoever signs up or logs in on this page goes on with the token that the answer brought.
+  onComplete: () => refresh(),
+  async requestInterceptor(request) {
+    const token = request.loadSpec ? null : await refresh();
+    if (token && request.headers.Authorization) request.headers.Authorization = `Bearer ${token}`;
+    return request;
+  },
   responseInterceptor(response) {
-    if (response.ok && /\\/api\\/auth\\/(signup|login|refresh)\\/?$/.test(response.url)) {
-      ui.preauthorizeApiKey("bearer", JSON.parse(response.text).data.token);
+    if (response.ok && response.url.endsWith("/openapi.json")) {
+      response.text = JSON.stringify(withoutCommon(JSON.parse(response.text)));
+    } else if (response.ok && /\\/api\\/auth\\/(signup|login|refresh)\\/?$/.test(response.url)) {
+      keep(JSON.parse(response.text).data);
+    } else if (response.status === 204 && /\\/api\\/auth\\/(logout|logout-all|me)\\/?$/.test(response.url)) {
+      forget();
     }
     return response;
   },
 });
-"""
+
+function withoutCommon(spec) {
+  for (const operation of Object.values(spec.paths).flatMap(Object.values)) {
+    for (const status of COMMON) {
+      if (operation.tags[0] !== "Service" || status !== 503) delete operation.responses[status];
+    }
+  }
+  return spec;
+}
+""".replace("$COMMON", f"{[failure.status for failure in COMMON]}")
 # Swagger UI styles its elements inline; everything else comes from here.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 ONE_DAY = CacheControlHeader(max_age=86_400, public=True)

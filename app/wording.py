@@ -12,6 +12,8 @@ Every user's own tasks. Everything under `/api/tasks` and `/api/trash` needs a t
 or log in below, if there are accounts here, and this page takes the token over. Or press **Authorize** and paste one:
 `just token ada` prints one, and so does your auth server.
 
+<details><summary>What all requests have in common, and the failures that nearly every one can end with</summary>
+
 A success is `{{"data": …}}`, a failure `{{"error": {{"code", "message"}}}}`. `code` is for programs and never changes,
 `message` is for people.
 
@@ -28,11 +30,13 @@ the user, or for your address where a token names none. A request counts as 1; a
 list without `limit` as 1 more for each 1,000 tasks, one that counts, filters or sorts many tasks as 1 more for each
 5,000, a search as 1 more for each 2,500 that it finds.
 
-Nearly every request can fail in these ways too:
+Nearly every request can end with one of these:
 
 | status | code | message |
 |---|---|---|
-{ROWS}"""
+{ROWS}
+
+</details>"""
 ALWAYS = (408, 422, 431, 500)  # they can happen to any request
 LIMITED = ("ratelimit-policy", "ratelimit")
 UNLIMITED = (408, 431, 500, 503)  # those that can happen to a request that is not counted

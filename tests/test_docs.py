@@ -341,6 +341,15 @@ class TestDocument:
                 checked += 1
         assert checked > 25
 
+    def test_the_example_of_a_body_is_about_what_it_makes(self, document: dict[str, Any]) -> None:
+        schemas = document["components"]["schemas"]
+        names = [schemas[each]["properties"]["name"]["examples"] for each in ("SignUp", "PersonalTokenRequest")]
+        assert names == [["Ada Lovelace"], ["Backup script"]]
+        [old], [new] = (
+            schemas["PasswordChange"]["properties"][each]["examples"] for each in ("current_password", "new_password")
+        )
+        assert old != new
+
     def test_generators_can_make_types_of_its_schemas(self, document: dict[str, Any]) -> None:
         schemas = document["components"]["schemas"]
         assert not [name for name in schemas if not re.fullmatch(r"[A-Z][A-Za-z]+", name)]

@@ -12,16 +12,13 @@ from app.envelopes import Data, NextPage, Stamp
 from app.failures import Invalid
 
 MAX_NAME = 255  # characters
+NAME = Meta(
+    description=f"White space around it is trimmed; what is left has 1 to {MAX_NAME} characters.",
+    extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_NAME)},
+)
 
 Scope = Literal["read", "write"]
-Name = Annotated[
-    str,
-    Meta(
-        description=f"White space around it is trimmed; what is left has 1 to {MAX_NAME} characters.",
-        examples=["Ada Lovelace"],
-        extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_NAME)},
-    ),
-]
+Name = Annotated[str, NAME, Meta(examples=["Ada Lovelace"])]
 Email = Annotated[
     str,
     Meta(
@@ -188,7 +185,7 @@ class PasswordChange(msgspec.Struct, frozen=True):
     """A new password, and the one that it replaces."""
 
     current_password: Password
-    new_password: NewPassword
+    new_password: Annotated[NewPassword, Meta(examples=["a longer horse battery staple"])]
     revoke_tokens: (
         Annotated[bool, Meta(description="Whether to revoke all personal access tokens as well.", examples=[True])]
         | UnsetType
@@ -208,13 +205,13 @@ class Farewell(msgspec.Struct, frozen=True):
 class PersonalTokenRequest(msgspec.Struct, frozen=True):
     """A token for a script."""
 
-    name: Name
+    name: Annotated[str, NAME, Meta(examples=["Backup script"])]
     scope: Annotated[Scope, Meta(description="`read` changes nothing.")]
     expires_at: Annotated[
         datetime | None,
         Meta(
             description="RFC 3339, in the future. Absent or null: never.",
-            examples=["2027-01-01T00:00:00Z"],
+            examples=["2030-01-01T00:00:00Z"],
             extra_json_schema={"format": "date-time"},
         ),
     ] = None

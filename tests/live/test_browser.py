@@ -245,8 +245,15 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     answer = operation.locator(".live-responses-table tbody .response").first
     await expect(answer.locator(".response-col_status")).to_have_text("200")
     await expect(answer).to_contain_text('"title": "Buy milk"')
-    for status in ("401", "503"):
-        await expect(operation.locator(f'.response[data-code="{status}"]').last).to_be_visible()
+    documented = operation.locator(".responses-table:not(.live-responses-table) tr.response")
+    codes = await documented.evaluate_all("rows => rows.map((row) => row.dataset.code)")
+    assert codes == ["200", "304", "401", "422"]  # what nearly every request can end with is told once, at the top
+    await expect(page.locator(".info table code")).to_have_count(8)
+    await expect(page.locator(".info table")).to_contain_text("SERVICE_UNAVAILABLE")
+    titles = page.locator(".opblock-tag a span")
+    assert await titles.all_inner_texts() == ["Login", "Tasks", "Trash", "History", "Accounts", "Service"]
+    first = page.locator(".opblock-summary-path")
+    assert (await first.all_inner_texts())[:2] == ["/api/auth/signup", "/api/auth/login"]
     assert (visit.crashes, visit.origins()) == ([], {url})
 
 
@@ -268,13 +275,66 @@ async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
     await page.goto(f"{url}/docs")
     await execute("Tasks", "listTasks", None, "401")
     joan = {"email": "joan@example.com", "password": "correct horse"}
-    await execute("Accounts", "signUp", {"name": "Joan", **joan}, "201")
+    await execute("Login", "signUp", {"name": "Joan", **joan}, "201")
     await execute("Tasks", "createTask", {"title": "Buy milk"}, "201")
     await page.reload()
-    await execute("Accounts", "logIn", joan, "200")
+    assert '"title": "Buy milk"' in await execute("Tasks", "listTasks", None, "200")
+    await execute("Login", "logOut", None, "204")
+    assert await page.evaluate("Object.values(localStorage)") == ["{}"]
+    await execute("Accounts", "getMe", None, "401")
+    await page.goto(f"{url}/docs?again")
+    await execute("Accounts", "getMe", None, "401")
+    await execute("Login", "logIn", joan, "200")
     assert '"title": "Buy milk"' in await execute("Tasks", "listTasks", None, "200")
     await picture(page, "docs-signed-in")
     assert (visit.crashes, visit.origins()) == ([], {url})
+
+
+async def test_the_docs_page_refreshes_a_login_that_ends_and_ends_what_was_refused(
+    visit: Visit, serve: Callable[..., Any], clean: None
+) -> None:
+    service = serve(env={"LOG_LEVEL": "debug"})
+    page = visit.page
+    refreshed = 0
+
+    def count(request: Any) -> None:
+        nonlocal refreshed
+        refreshed += request.url.endswith("/api/auth/refresh")
+
+    page.on("request", count)
+    kept = "JSON.parse(localStorage.getItem('tasks-login'))"
+
+    async def execute(operation: str, status: str) -> None:
+        block = page.locator(f"#operations-{operation}")
+        await block.locator(".opblock-summary-control").click()
+        await block.get_by_role("button", name="Execute").click()
+        answer = block.locator(".live-responses-table tbody .response").first
+        await expect(answer.locator(".response-col_status")).to_contain_text(status)
+
+    async def age(**other: str) -> None:
+        """The login is about to end."""
+        login = {**await page.evaluate(kept), "until": 0, **other}
+        await page.evaluate("login => localStorage.setItem('tasks-login', JSON.stringify(login))", login)
+
+    await page.goto(f"{service.url}/docs")
+    await execute("Login-signUp", "201")  # by its example
+    first = await page.evaluate(kept)
+    await age()
+    async with page.expect_response("**/api/auth/refresh"):
+        await page.reload()
+    await page.wait_for_function(f"{kept}.until > 0")
+    second = await page.evaluate(kept)
+    assert second["refresh_token"] != first["refresh_token"]
+    await age()
+    await execute("Accounts-getMe", "200")  # before this one
+    assert (await page.evaluate(kept))["refresh_token"] != second["refresh_token"]
+    assert refreshed == 2
+
+    await age(refresh_token="tsr_nothing")
+    await execute("Tasks-listTasks", "200")  # with the token of before, which is good for a while
+    assert await page.evaluate("Object.values(localStorage)") == ["{}"]
+    assert (visit.crashes, visit.origins(), refreshed) == ([], {service.url}, 3)
+    assert not [line for line in service.log() if "tsr_" in line or "eyJ" in line or "correct horse" in line]
 
 
 async def test_a_frontend_at_an_allowed_origin_does_all_that_the_contract_says(
