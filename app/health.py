@@ -51,7 +51,8 @@ async def service(request: Request[Any, Any, Any]) -> Response[ServiceData]:
     if home_page.is_preferred(joined(request.scope, b"accept").decode("latin-1")):
         page: Any = home_page.PAGE
         return Response(page, media_type=MediaType.HTML, headers={**home_page.HEADERS, "vary": "Accept"})
-    return Response(ServiceData(Service("Tasks API", __version__, "/docs", "/openapi.json")), headers={"vary": "Accept"})
+    what = Service("Tasks API", __version__, "/docs", "/openapi.json")
+    return Response(ServiceData(what), headers={"vary": "Accept"})
 
 
 @get(
