@@ -23,12 +23,12 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Tasks API</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="stylesheet" href="$ROOT/docs/assets/swagger-ui.css">
 </head>
 <body>
 <div id="docs"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="$ROOT/docs/assets/swagger-ui-bundle.js"></script>
+<script src="$ROOT/docs/start.js"></script>
 </body>
 </html>
 """
@@ -74,7 +74,7 @@ addEventListener("storage", ({key, newValue}) => {
 });
 
 const ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: location.pathname.replace(/\\/docs\\/?$/, "/openapi.json"),
   dom_id: "#docs",
   deepLinking: true,
   persistAuthorization: true,
@@ -120,14 +120,17 @@ async def openapi(state: State) -> Response[bytes]:
     if "openapi" not in state:
         state.openapi = {}
     if has_accounts not in state.openapi:
-        state.openapi[has_accounts] = msgspec.json.encode(document(state.documented[has_accounts]))
+        described = document(state.documented[has_accounts])
+        described["servers"][0]["url"] = state.settings.root_path or "/"
+        state.openapi[has_accounts] = msgspec.json.encode(described)
     return Response(state.openapi[has_accounts], media_type=MediaType.JSON)
 
 
 @get("/docs", include_in_schema=False)
-async def docs() -> Response[str]:
+async def docs(state: State) -> Response[str]:
     """The page, which reads the document and sends requests from the browser."""
-    return Response(PAGE, media_type=MediaType.HTML, headers={"content-security-policy": POLICY})
+    page = PAGE.replace("$ROOT", state.settings.root_path)
+    return Response(page, media_type=MediaType.HTML, headers={"content-security-policy": POLICY})
 
 
 @get("/docs/start.js", include_in_schema=False)

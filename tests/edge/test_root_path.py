@@ -1,5 +1,6 @@
 """Below a path of a proxy (ROOT_PATH) what an answer points to begins with it, whether it is passed on or left off."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,6 +40,12 @@ async def test_what_an_answer_points_to_is_below_it(client: httpx.AsyncClient, r
     trash = await client.get("/api/trash", params={"limit": 1})
     assert trash.headers["link"].startswith(f"<{root}/api/trash?limit=1&cursor=")
     assert (await client.get("/admin")).headers["location"] == f"{root}/admin/"
+    page = (await client.get("/docs")).text
+    assert {*re.findall(r'(?:src|href)="([^"]*)"', page)} == {
+        "data:,",
+        *(f"{root}/docs/{name}" for name in ("assets/swagger-ui.css", "assets/swagger-ui-bundle.js", "start.js")),
+    }
+    assert (await client.get("/openapi.json")).json()["servers"][0]["url"] == (root or "/")
     assert (await client.get("/health/live")).status_code == 200
     assert (await client.get("/api/nowhere")).status_code == 404
 

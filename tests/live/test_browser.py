@@ -3,6 +3,7 @@
 With SCREENSHOTS naming a folder, pictures of the admin and the docs page are left there.
 """
 
+import asyncio
 import json
 import os
 import threading
@@ -257,10 +258,13 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     assert (visit.crashes, visit.origins()) == ([], {url})
 
 
+@pytest.mark.parametrize("root", ["", "/todo"])
 async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
-    visit: Visit, url: str, clean: None
+    visit: Visit, serve: Callable[..., Any], clean: None, root: str
 ) -> None:
     page = visit.page
+    service = await asyncio.to_thread(serve, env={"ROOT_PATH": root})
+    url = service.url + root
 
     async def execute(tag: str, operation: str, body: dict[str, str] | None, status: str) -> str:
         block = page.locator(f"#operations-{tag}-{operation}")
@@ -287,7 +291,8 @@ async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
     await execute("Login", "logIn", joan, "200")
     assert '"title": "Buy milk"' in await execute("Tasks", "listTasks", None, "200")
     await picture(page, "docs-signed-in")
-    assert (visit.crashes, visit.origins()) == ([], {url})
+    assert (visit.crashes, visit.origins()) == ([], {service.url})
+    assert [asked for asked in visit.asked if not asked.startswith(("data:", f"{url}/"))] == []
 
 
 async def test_the_docs_page_refreshes_a_login_that_ends_and_ends_what_was_refused(
