@@ -48,7 +48,7 @@ rollback *ARGS: (install "requirements.txt")
 token USER: (install "requirements.txt")
     @{{ python }} -m app token {{ quote(USER) }}
 
-# Make a login for the admin, asking for the password; `--unlock` lets one be tried again after too many failures
+# Make a login for the admin, asking for the password; `--list`, `--password`, `--remove` and `--unlock` see to others
 [no-exit-message, positional-arguments]
 admin-user *ARGS: (install "requirements.txt")
     @{{ python }} -m app admin-user "$@"

@@ -58,11 +58,11 @@ there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given (`
 `connection_errors` says which database is used, or why it cannot be, `migrations` knows whether the tables are
 there, `upkeep` removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables
 are ours.
-`admin` (with `staff`, who may log in to it, `admin_tables` and `admin_rows`, what they see there, and `admin_page`,
-what runs in their browsers), `docs` (with `openapi` and its `schemas`, `wording` and `examples`) and `health` (with
-`home_page`) are the other things served, `logs` is how the service talks, and `__main__` is what the `just` recipes
-call. For those who watch it there are `metrics`, which each worker counts and `exposition` shows on a port of its own,
-and `tracing`.
+`admin` (with `staff`, who may log in to it, `admin_house`, which builds it, `admin_views`, `admin_tables`,
+`admin_staff` and `admin_rows`, what they see there, and `admin_page`, what runs in their browsers), `docs` (with
+`openapi` and its `schemas`, `wording` and `examples`) and `health` (with `home_page`) are the other things served,
+`logs` is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it there are
+`metrics`, which each worker counts and `exposition` shows on a port of its own, and `tracing`.
 Migrating is done by `migrator`, a process of its own, which sees to what the `roles` of the service may do.
 """
 

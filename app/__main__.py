@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import getpass
 import os
-import secrets
 import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -64,9 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("user", help="the user id")
     token.set_defaults(command=_token)
 
-    staff = commands.add_parser("admin-user", help="make a login for the admin")
+    staff = commands.add_parser("admin-user", help="make a login for the admin, list, change or remove logins")
     staff.add_argument("username", nargs="?")
-    staff.add_argument("--unlock", action="store_true", help="let this login be tried again after too many failures")
+    what = staff.add_mutually_exclusive_group()
+    for option, text in (
+        ("--list", "list the logins"),
+        ("--password", "set another password, which ends the sessions of this login"),
+        ("--remove", "remove this login"),
+        ("--unlock", "let this login be tried again after too many failures"),
+    ):
+        what.add_argument(
+            option, dest="what", help=text, action="store_const", const=option.removeprefix("--"), default="make"
+        )
     staff.set_defaults(command=_admin_user)
     return parser
 
@@ -138,38 +146,81 @@ def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
     from app import migrations
     from app.connection_errors import describe, just
 
+    from app.failures import Invalid
+
     if asyncio.run(migrations.newest(chosen)) is None:  # before anybody types a password
         raise SystemExit(f"There are no tables yet in {describe(chosen)}. Make them: {just('migrate')}")
-    (_unlock if options.unlock else _make_admin_user)(options.username or input("Username: "))
+    try:
+        if options.what == "list":
+            _list_staff()
+        else:
+            _STAFF_COMMANDS[options.what](options.username or input("Username: "))
+    except Invalid as error:
+        raise SystemExit(f"{error.message}.") from None
+
+
+def _list_staff() -> None:
+    from app import staff
+
+    for each in asyncio.run(staff.listed()):
+        last = each["last_login"]
+        state = f"last login {last:%Y-%m-%d %H:%M}" if last else "no login yet"
+        print(f"{each['username']}  {state}" + ("" if each["active"] and each["admin"] else "  (not active)"))
 
 
 def _unlock(username: str) -> None:
     from app import staff
 
-    if not asyncio.run(staff.unlock(username)):
-        raise SystemExit("There is no login of that name.")
+    _check_there_is_one(asyncio.run(staff.unlock(username)))
     print(f"{username} can try to log in at /admin/ again.")
 
 
-def _make_admin_user(username: str) -> None:
-    import asyncpg
+def _remove_staff(username: str) -> None:
+    from app import staff
 
+    _check_there_is_one(asyncio.run(staff.remove(username)))
+    print(f"{username} cannot log in at /admin/ any more.")
+
+
+def _change_staff_password(username: str) -> None:
     from app.staff import Staff
 
-    if sys.stdin.isatty():
-        password = getpass.getpass("Password: ")
-        if getpass.getpass("The same again: ") != password:
-            raise SystemExit("The two passwords differ.")
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    email = f"{secrets.token_hex(8)}@staff.invalid"  # Piccolo wants one, and nobody is written to
-    try:
-        asyncio.run(Staff.create_user(username, password, email=email, active=True, admin=True, superuser=True))
-    except ValueError as error:
-        raise SystemExit(f"{error}") from None
-    except asyncpg.UniqueViolationError:
-        raise SystemExit("There is a login of that name already.") from None
+    async def change() -> None:
+        _check_there_is_one(await Staff.exists().where(Staff.username == username))
+        await Staff.update_password(username, _new_password())
+
+    asyncio.run(change())
+    print(f"{username} logs in at /admin/ with the new password now.")
+
+
+def _make_staff(username: str) -> None:
+    from app.staff import Staff
+
+    asyncio.run(Staff.add(username, _new_password()))
     print(f"{username} can log in at /admin/ now.")
+
+
+def _check_there_is_one(is_there: bool) -> None:
+    if not is_there:
+        raise SystemExit("There is no login of that name.")
+
+
+def _new_password() -> str:
+    """Ask for a password twice, or read one line where nobody can be asked."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("The same again: ") != password:
+        raise SystemExit("The two passwords differ.")
+    return password
+
+
+_STAFF_COMMANDS = {
+    "make": _make_staff,
+    "password": _change_staff_password,
+    "remove": _remove_staff,
+    "unlock": _unlock,
+}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ language inside. What it is asked passes our door first, and what it crashes on 
 
 import asyncio
 import logging
-from functools import cache
 from typing import Any
 
 import asyncpg
@@ -16,24 +15,21 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import NotFoundException
 from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
 from litestar.types import Message, Receive, Send
-from piccolo.columns import Column
-from piccolo.table import Table
 
-from app import admin_page, upkeep
-from app.admin_rows import check_unchanged, tagged
-from app.admin_tables import RateLimitRow, TaskRow, UserRow
+from app import upkeep
+from app.admin_house import VIEWS, house
+from app.admin_rows import TABLE, save, tagged
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
 from app.database import database
 from app.docs import ONE_DAY, POLICY
 from app.failures import Forbidden, Invalid, MethodNotAllowed, Unavailable
-from app.staff import DEVICE_COOKIE, DEVICE_SECONDS, LoginRequest, Staff, login_request
-from app.tasks.structs import TaskPatch
+from app.staff import DEVICE_COOKIE, DEVICE_SECONDS, LoginRequest, login_request
 
 logger = logging.getLogger(__name__)
 
-TASK_STAMPS = (TaskRow.created_at, TaskRow.updated_at, TaskRow.deleted_at)
 BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
+OWN_PAGES = "The admin takes requests from its own pages alone."
 
 
 def admin() -> ASGIRouteHandler:
@@ -43,22 +39,26 @@ def admin() -> ASGIRouteHandler:
 
 
 async def check_path(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: `/administrator` is routed here too. Raises NotFoundException, MethodNotAllowed."""
+    """Guard: `/administrator` is routed here too. Raises NotFoundException."""
     if connection.scope["raw_path"].split(b"/")[:2] != [b"", b"admin"]:
         raise NotFoundException
-    if connection.scope.get("method") == "PUT":  # PATCH does the same, and asks the hooks
-        raise MethodNotAllowed({"GET", "POST", "PATCH", "DELETE"})
 
 
 async def check_sender(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: a page of another origin may not change anything here. Raises Forbidden.
 
-    A browser tells whose page it is (Fetch, section 3.2), and what is no browser holds nobody else's cookies.
+    A browser tells whose page it is (Fetch, section 3.2), and what is no browser holds nobody else's cookies. Over
+    https it also says `Sec-Fetch-Site`, which no page can set: so a proxy may pass `Host` without its port.
     """
     headers = connection.headers
-    is_safe = connection.scope.get("method") in SAFE_METHODS
-    if not is_safe and "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host"):
-        raise Forbidden("The admin takes requests from its own pages alone.")
+    if connection.scope.get("method") in SAFE_METHODS or "origin" not in headers:
+        return
+    origin, host = headers["origin"].partition("://")[2], headers.get("host", "")
+    if origin == host or headers.get("sec-fetch-site") == "same-origin":
+        return
+    if origin.rpartition(":")[0] == host:
+        raise Forbidden(f"{OWN_PAGES} Behind a proxy, let it pass Host with its port (nginx: $http_host).")
+    raise Forbidden(OWN_PAGES)
 
 
 async def _door(scope: Any, receive: Receive, send: Send) -> None:
@@ -68,22 +68,33 @@ async def _door(scope: Any, receive: Receive, send: Send) -> None:
         return
     if not database.ready:
         raise Unavailable
+    view = _view(scope)
     login = _login_request(scope)
     login_request.set(login)
     inwards, outwards = await _inwards(receive), _outwards(scope, send, login)
     async with BUILDING:
-        house = await asyncio.to_thread(_house)
+        inside = await asyncio.to_thread(house)
     if scope["method"] not in SAFE_METHODS:
         scope["scheme"] = "http"  # over https Piccolo checks the sender too, by a list that it must be given
     try:
-        if scope["method"] == "PATCH":
-            await check_unchanged(house, {**scope})
-        await house(scope, inwards, tagged(scope, outwards))
+        if scope["method"] == "PATCH" and view:
+            await save(inside, view, scope, inwards, outwards)
+        else:
+            await inside(scope, inwards, tagged(scope, outwards))
         if scope["method"] == "DELETE":
             upkeep.wake()
     except (asyncpg.DataError, ValueError, TypeError) as error:
         logger.warning("The admin could not take a value: %s", type(error).__name__)
         raise Invalid("value", "One of the values cannot be taken") from error
+
+
+def _view(scope: Any) -> Any:
+    """Return the table that is asked for, if there is such a one. Raises MethodNotAllowed for what it does not take."""
+    path = TABLE.fullmatch(scope["path"])
+    view = VIEWS.get(path[1]) if path else None
+    if view and scope["method"] not in {*view.methods(), *SAFE_METHODS}:
+        raise MethodNotAllowed(view.methods(), "Rows of this table are not made, changed or deleted in that way here.")
+    return view
 
 
 def _login_request(scope: Any) -> LoginRequest:
@@ -99,7 +110,7 @@ class _Texts(msgspec.Struct):
     username: str = ""
     password: str = ""
     current_password: str = ""
-    new_password: str = ""
+    new_password: str | None = ""
     confirm_new_password: str = ""
 
 
@@ -140,77 +151,3 @@ def _outwards(scope: Any, send: Send, login: LoginRequest) -> Send:
         await send(message)
 
     return outwards
-
-
-@cache
-def _house() -> Any:
-    """Build the admin. Once: it takes 40 ms."""
-    from piccolo_admin.endpoints import TableConfig, create_admin
-    from piccolo_api.crud.endpoints import OrderBy
-    from piccolo_api.crud.hooks import Hook, HookType
-    from piccolo_api.rate_limiting.middleware import RateLimitProvider
-    from piccolo_api.session_auth.tables import SessionsBase
-
-    class StaffSession(SessionsBase, tablename="sessions", db=database):
-        """Piccolo's own sessions."""
-
-    class NoLimit(RateLimitProvider):
-        """Piccolo's own counts for each process, and by exact address. `Staff.login` counts for all."""
-
-        def increment(self, identifier: str) -> None:
-            pass
-
-    def table(kind: type[Table], shown: list[Any], newest: Column, fixed: list[Any]) -> TableConfig:
-        def changes(row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-            return {column: _text(column, value) for column, value in _without(fixed, values).items()}
-
-        def new(row: Any) -> Any:
-            if isinstance(row, TaskRow):
-                row.title, row.description = (
-                    _text(TaskRow.title, row.title),
-                    _text(TaskRow.description, row.description),
-                )
-            return row
-
-        hooks = [Hook(HookType.pre_patch, changes), Hook(HookType.pre_save, new)]
-        order = [OrderBy(newest, ascending=False)]
-        return TableConfig(kind, visible_columns=shown, visible_filters=shown, hooks=hooks, order_by=order)
-
-    for name in ("piccolo_admin.endpoints", "piccolo_api.crud.exceptions"):
-        logging.getLogger(name).disabled = True  # their tracebacks quote rows; what we log does not
-    users = [UserRow.id, UserRow.name, UserRow.email, UserRow.emailVerified, UserRow.createdAt]
-    tasks = [*(TaskRow.id, TaskRow.user_id, TaskRow.title, TaskRow.completed), *TASK_STAMPS]
-    given = [TaskRow.id, TaskRow.user_id, *TASK_STAMPS, TaskRow.version, TaskRow.changed_by]
-    limits = [RateLimitRow.email, RateLimitRow.failed_attempts, RateLimitRow.last_attempt, RateLimitRow.locked_until]
-    house = create_admin(
-        [
-            table(UserRow, users, UserRow.createdAt, [UserRow.id, UserRow.createdAt, UserRow.updatedAt]),
-            table(TaskRow, tasks, TaskRow.id, given),
-            table(RateLimitRow, limits, RateLimitRow.last_attempt, [RateLimitRow.email, RateLimitRow.created_at]),
-        ],
-        auth_table=Staff,
-        session_table=StaffSession,
-        rate_limit_provider=NoLimit(),
-        production=True,  # all that it changes is a cookie, on which `_outwards` has the last word
-        site_name="Tasks API",
-    )
-    admin_page.serve(house)
-    return house
-
-
-def _without(fixed: list[Any], values: dict[Any, Any]) -> dict[Any, Any]:
-    """Return what may be changed of a row. Its form sends all of it. Raises Invalid where nothing is left."""
-    # By identity: columns that are compared make SQL, which is true.
-    free = [each for each in values if isinstance(each, Column) and not any(each is one for one in fixed)]
-    if not free:
-        raise Invalid("value", "None of these fields can be changed here" if values else "Nothing was changed")
-    return {column: values[column] for column in free}
-
-
-def _text(column: Column, value: Any) -> Any:
-    """Hold the texts of a task to the API's rules. Raises Invalid."""
-    if column is TaskRow.title and value is not None:
-        return TaskPatch(title=value).title
-    if column is TaskRow.description:
-        return TaskPatch(description=value).description
-    return value

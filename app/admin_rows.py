@@ -1,18 +1,62 @@
-"""A row that staff open in a form, and its entity tag: its save says what was seen (RFC 9110, 13.1.1)."""
+"""A row that staff open in a form, and its entity tag: its save says what was seen (RFC 9110, 13.1.1).
+
+A save is one transaction: the row is locked, compared with what was seen, and changed, or none of it.
+"""
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.types import Message, Send
 
+from app.admin_tables import UserRow
+from app.database import database
 from app.failures import RowChanged
 
-ROW = re.compile(r"/api/tables/\w+/(~[\w-]+|[0-9]+)/", re.ASCII)
+TABLE = re.compile(r"/api/tables/(\w+)/.*", re.ASCII)
+ROW = re.compile(r"/api/tables/(\w+)/(~[\w-]+|[0-9]+)/", re.ASCII)
+
+House = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-async def check_unchanged(house: Any, scope: Any) -> None:
+class _Refused(Exception):
+    """The save was answered with a failure, so nothing of it is kept."""
+
+
+async def save(house: House, view: Any, scope: Any, receive: Any, send: Send) -> None:
+    """Let the house change a row, and send its answer when the change is committed. Raises RowChanged."""
+    answer: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        answer.append(message)
+
+    try:
+        async with database.transaction():
+            await _lock(view, scope)
+            await check_unchanged(house, {**scope})
+            await house(scope, receive, keep)
+            if answer[0].get("status", 500) >= 400:
+                raise _Refused
+    except _Refused:
+        pass
+    for message in answer:
+        await send(message)
+
+
+async def _lock(view: Any, scope: Any) -> None:
+    if row := ROW.fullmatch(scope["path"]):
+        try:
+            row_id = view.row_key().value_type(row[2])
+        except ValueError:
+            return  # the house says so
+        for statement in view.locks:
+            await view.raw(statement, row_id)
+
+
+async def check_unchanged(house: House, scope: Any) -> None:
     """Read a row as its form did, if the form says what it saw. Raises RowChanged."""
     seen = ASGIConnection[Any, Any, Any, Any](scope).headers.get("if-match")
     if not seen or not ROW.fullmatch(scope["path"]):
@@ -35,7 +79,8 @@ async def check_unchanged(house: Any, scope: Any) -> None:
 
 def tagged(scope: Any, send: Send) -> Send:
     """Give the answer that is a row its entity tag. It is held back until all of it is there."""
-    if scope["method"] != "GET" or not ROW.fullmatch(scope["path"]):
+    row = ROW.fullmatch(scope["path"])
+    if scope["method"] != "GET" or not row:
         return send
     start: Any = {}
     pieces: list[bytes] = []
@@ -49,9 +94,16 @@ def tagged(scope: Any, send: Send) -> Send:
             return
         body = b"".join(pieces)
         if start["status"] == 200:
-            tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
-            start["headers"] = [*start["headers"], (b"etag", tag)]
+            start["headers"] = [*start["headers"], (b"etag", _tag(row[1], body))]
         await send(start)
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return hold
+
+
+def _tag(table: str, body: bytes) -> bytes:
+    """Return the entity tag of a row: of what is its own, and not of what is counted beside it."""
+    if table == UserRow.table_name():
+        fields = msgspec.json.decode(body)
+        body = msgspec.json.encode({name: value for name, value in fields.items() if name not in UserRow.beside})
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()

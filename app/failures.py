@@ -113,9 +113,10 @@ class MethodNotAllowed(Failure):
     code = "METHOD_NOT_ALLOWED"
     message = "This method is not allowed here."
 
-    def __init__(self, allowed: set[str]) -> None:
-        """Take the methods that the route knows; HEAD comes with GET."""
+    def __init__(self, allowed: set[str], message: str = message) -> None:
+        """Take the methods that the route knows, and a sentence; HEAD comes with GET."""
         super().__init__()
+        self.message = message
         self.allowed = allowed | ({"HEAD"} if "GET" in allowed else set())
 
     def headers(self) -> dict[str, str]:

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 from piccolo.apps.user.tables import BaseUser
 
-from app.accounts import limits
+from app.accounts import limits, passwords
 from app.accounts.limits import Limit
 from app.addresses import address_key
 from app.database import database
-from app.failures import Busy
+from app.failures import Busy, Invalid
 from app.tables import RateLimit
 
 FAILURES_PER_NAME = limits.FAILURES_PER_EMAIL
@@ -36,6 +37,8 @@ DEVICE_SECONDS = 90 * 24 * 60 * 60
 
 # An email that we take has no colon, so no count of an account has such a key.
 NAME, DEVICE, AGAIN, NETWORK = "staff:", "staff-device:", "staff-again:", "staff-"
+
+NAME_TAKEN = "There is a login of that name already"
 
 _threads = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="pbkdf2")
 
@@ -57,6 +60,15 @@ class Staff(BaseUser, tablename="piccolo_user", db=database):
     """Piccolo's own users. To hash a password takes a quarter of a second: too long for the event loop."""
 
     _under_way = 0
+    _min_password_length = passwords.MIN_CHARACTERS
+    _max_password_length = passwords.MAX_CHARACTERS
+
+    @classmethod
+    def _validate_password(cls, password: str) -> None:
+        """Hold a new password to the rules of accounts. Raises Invalid."""
+        passwords.check("password", password)
+        if password.startswith("pbkdf2_sha256"):  # Piccolo would take it for a hash
+            raise Invalid("password", "A password does not begin with pbkdf2_sha256")
 
     @classmethod
     async def login(cls, username: str, password: str) -> int | None:
@@ -115,11 +127,30 @@ class Staff(BaseUser, tablename="piccolo_user", db=database):
         return hmac.compare_digest(await cls._hash(password, salt, int(iterations)), stored)
 
     @classmethod
+    async def add(cls, username: str, password: str) -> int:
+        """Make a login, and return its id. Raises Invalid for a name that is none or taken, or a bad password; Busy."""
+        check_username(username)
+        cls._validate_password(password)
+        email = f"{secrets.token_hex(8)}@staff.invalid"  # Piccolo wants one, and nobody is written to
+        row = cls(username=username, email=email, active=True, admin=True, superuser=True)
+        row.password = await cls._hash(password)
+        try:
+            await row.save()
+        except asyncpg.UniqueViolationError:
+            raise Invalid("username", NAME_TAKEN) from None
+        return row.id
+
+    @classmethod
     async def update_password(cls, user: str | int, password: str) -> None:
-        """Store a new password. Raises ValueError where it is too short or too long, Busy."""
+        """Store a new password, which ends every session of that login.
+
+        Raises Invalid where the password is too short or too long, Busy.
+        """
         cls._validate_password(password)
         column = cls.username if isinstance(user, str) else cls.id
-        await cls.update({cls.password: await cls._hash(password)}).where(column == user)
+        change = cls.update({cls.password: await cls._hash(password)}).where(column == user)
+        for row in await change.returning(cls.id):
+            await end_sessions(row["id"])
 
     @classmethod
     async def _hash(cls, *arguments: Any) -> str:
@@ -129,6 +160,30 @@ class Staff(BaseUser, tablename="piccolo_user", db=database):
             return await asyncio.wait_for(working, WAIT_SECONDS)
         except TimeoutError:
             raise Busy from None
+
+
+def check_username(username: str) -> None:
+    """Raises Invalid for what no login can be called."""
+    if not username.strip() or len(username) > (Staff.username.length or 0):
+        raise Invalid("username", f"A username has 1 to {Staff.username.length} characters, and is not blank")
+
+
+async def remove(username: str) -> bool:
+    """Remove a login and its sessions. Returns False where there is none of that name."""
+    rows = await Staff.delete().where(Staff.username == username).returning(Staff.id)
+    for row in rows:
+        await end_sessions(row["id"])
+    return bool(rows)
+
+
+async def end_sessions(staff_id: int) -> None:
+    """Log a member of staff out everywhere."""
+    await Staff.raw("DELETE FROM sessions WHERE user_id = {}", staff_id)
+
+
+async def listed() -> list[dict[str, Any]]:
+    """Return the logins by name: `username`, `active`, `admin` and `last_login`."""
+    return await Staff.select(Staff.username, Staff.active, Staff.admin, Staff.last_login).order_by(Staff.username)
 
 
 async def unlock(username: str) -> bool:

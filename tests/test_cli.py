@@ -99,6 +99,25 @@ class TestAdminUser:
         code, shown = typed(["admin-user", "nobody at all", "--unlock"])
         assert (code, shown.splitlines()[-1]) == (1, "There is no login of that name.")
 
+    def test_logins_are_listed_get_another_password_and_are_removed(self, database_url: str) -> None:
+        name = f"staff {secrets.token_hex(4)}"
+        assert typed(["admin-user", name], "a long password", "a long password")[0] == 0
+        code, shown = typed(["admin-user", "--list"])
+        assert (code, f"{name}  no login yet" in shown.splitlines()) == (0, True)
+        code, shown = typed(["admin-user", name, "--password"], "another password", "another password")
+        assert (code, shown.splitlines()[-1]) == (0, f"{name} logs in at /admin/ with the new password now.")
+        code, shown = typed(["admin-user", name, "--remove"])
+        assert (code, shown.splitlines()[-1]) == (0, f"{name} cannot log in at /admin/ any more.")
+        assert name not in typed(["admin-user", "--list"])[1]
+        for option in ("--remove", "--password"):
+            code, shown = typed(["admin-user", name, option])
+            assert (code, shown.splitlines()[-1]) == (1, "There is no login of that name.")
+
+    @pytest.mark.parametrize("password", ["1234567", "x" * 1025])
+    def test_a_password_is_as_long_as_those_of_users(self, database_url: str, password: str) -> None:
+        made = run("admin-user", "nobody", password=password)
+        assert (made.returncode, made.stderr) == (1, "A password has 8 to 1024 characters.\n")
+
     def test_two_passwords_that_differ_make_nobody(self, database_url: str) -> None:
         code, shown = typed(["admin-user", "nobody"], "a long password", "another password")
         assert code == 1
@@ -234,9 +253,9 @@ class TestTrouble:
         assert (done.returncode, done.stderr) == (1, "Nothing was done.\n")
 
 
-def run(command: str, name: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, name: str, password: str = "a long password", **env: str) -> subprocess.CompletedProcess[str]:
     arguments = [command, name] if command == "admin-user" else command.split()
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT, env={**os.environ, **env}, input="a long password\n", capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, **env}, input=f"{password}\n", capture_output=True, text=True,
     )  # fmt: skip

@@ -91,13 +91,18 @@ ADMIN: list[Operation] = [
     ("GET", "/admin/{}", None),
     ("GET", "/admin/api/{}", None),
     ("GET", "/admin/api/tables/{}/", None),
-    *(("GET", f"/admin/api/tables/{table}/{{}}/", None) for table in ("tasks", "user", "rate_limits")),
+    *(
+        ("GET", f"/admin/api/tables/{table}/{{}}/", None)
+        for table in ("tasks", "user", "failed_logins", "trash", "history", "logins", "personal_tokens", "staff")
+    ),
     *(
         ("GET", f"/admin/api/tables/{table}/?{name}={{}}", None)
         for table, names in {
             "tasks": ["id", "user_id", "title", "title__operator", "user_id__match", "completed", "created_at"],
             "user": ["id", "email", "emailVerified", "createdAt"],
-            "rate_limits": ["email", "failed_attempts", "locked_until"],
+            "history": ["id", "task_id", "title", "deleted_at", "changed_by"],
+            "staff": ["id", "username", "new_password", "last_login"],
+            "failed_logins": ["email", "failed_attempts", "locked_until"],
         }.items()
         for name in [*names, "__order", "__page", "__page_size", "__visible_fields", "__cursor", "__readable", "{}"]
     ),
