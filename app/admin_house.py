@@ -21,9 +21,6 @@ VIEWS: Any = {
         *(LoginRow, PersonalTokenRow, FailedLoginRow, StaffRow),
     )
 }
-# What is shown and kept, in the order of its refusal.
-FIXED_OF_USERS = ("tasks", "in_trash", "createdAt", "updatedAt")
-FIXED_OF_TASKS = ("user_id", "created_at", "updated_at", "version", "changed_by")
 
 
 @cache
@@ -45,11 +42,11 @@ def house() -> Any:
         def increment(self, identifier: str) -> None:
             pass
 
-    def table(view: Any, shown: str, newest: Column, fixed: tuple[str, ...] = ()) -> TableConfig:
+    def table(view: Any, shown: str, newest: Column) -> TableConfig:
         async def changes(row_id: Any, values: dict[Any, Any], request: Any) -> dict[Any, Any]:
             if view is StaffRow:
                 check_other(request, row_id)
-            free = await _without(view, fixed, row_id, values)
+            free = await _without(view, row_id, values)
             return {column: _text(column, value) for column, value in free.items()}
 
         def new(row: Any) -> Any:
@@ -71,6 +68,7 @@ def house() -> Any:
             visible_filters=columns,
             hooks=[Hook(HookType.pre_patch, changes), Hook(HookType.pre_save, new), Hook(HookType.pre_delete, removal)],
             validators=Validators(every=[check_superuser]) if view is StaffRow else None,
+            link_column=columns[0],
             order_by=[OrderBy(newest, ascending=False)],
         )
 
@@ -78,8 +76,8 @@ def house() -> Any:
         logging.getLogger(name).disabled = True  # their tracebacks quote rows; what we log does not
     built = create_admin(
         [
-            table(UserRow, "id name email tasks in_trash emailVerified createdAt", UserRow.createdAt, FIXED_OF_USERS),
-            table(TaskRow, "id user_id title completed created_at updated_at", TaskRow.id, FIXED_OF_TASKS),
+            table(UserRow, "id name email tasks in_trash emailVerified createdAt", UserRow.createdAt),
+            table(TaskRow, "id user_id title completed created_at updated_at", TaskRow.id),
             table(TrashRow, "id user_id title completed created_at deleted_at", TrashRow.deleted_at),
             table(
                 HistoryRow,
@@ -93,7 +91,7 @@ def house() -> Any:
                 PersonalTokenRow.created_at,
             ),
             table(FailedLoginRow, "email failed_attempts last_attempt locked_until", FailedLoginRow.last_attempt),
-            table(StaffRow, "id username active last_login", StaffRow.id, ("last_login",)),
+            table(StaffRow, "id username active last_login", StaffRow.id),
         ],
         auth_table=Staff,
         session_table=StaffSession,
@@ -101,14 +99,16 @@ def house() -> Any:
         production=True,  # all that it changes is a cookie, on which `_outwards` has the last word
         site_name="Tasks API",
     )
-    admin_page.serve(built)
+    admin_page.serve(
+        built, {name: {"methods": sorted(view.methods()), "fixed": view.fixed} for name, view in VIEWS.items()}
+    )
     return built
 
 
-async def _without(view: Any, fixed: tuple[str, ...], row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:
+async def _without(view: Any, row_id: Any, values: dict[Any, Any]) -> dict[Any, Any]:
     """Return what may be changed of a row. A form may send all of it, as it is. Raises Invalid."""
     given: dict[str, Any] = {each._meta.name: each for each in values if isinstance(each, Column)}  # pyright: ignore[reportPrivateUsage]
-    kept = {name: given.pop(name) for name in (view.row_key()._meta.name, *fixed) if name in given}
+    kept = {name: given.pop(name) for name in (view.row_key()._meta.name, *view.fixed) if name in given}
     row = await view.select(*kept.values()).where(view.row_key() == row_id).first() if kept else None
     for name, column in kept.items():
         if row and values[column] != row[name]:

@@ -99,4 +99,61 @@ function sentence(refusal) {
   return refusal?.error?.message;
 }
 
-globalThis.tasksAdmin = { asked, rowKey, opened, isOpen, unlessChanged, changed, sentence };
+// Of each table: the `methods` that it takes, and its `fixed` columns. app/admin_page.py fills it in.
+const TABLES = {};
+const shown = () => TABLES[document.documentElement.dataset.table];
+
+/** This table is shown from now on. */
+function shows(table) {
+  document.documentElement.dataset.table = table;
+  fix();
+}
+
+/** Let no field be edited whose change would be refused. What is a text can still be selected and copied. */
+function fix() {
+  const table = shown();
+  for (const field of document.querySelectorAll("form:has([data-uitest=save_button]) div:has(> label)")) {
+    const name = field.querySelector("[name]")?.name;
+    const isFixed = table !== undefined && (table.fixed.includes(name) || !table.methods.includes("PATCH"));
+    for (const part of field.querySelectorAll("input, select, textarea")) {
+      const isText = part.matches("input[type=text], input[type=number], textarea") && !part.closest(".key_search");
+      part[isText ? "readOnly" : "inert"] = isFixed;
+    }
+  }
+}
+
+new MutationObserver(fix).observe(document, { childList: true, subtree: true });
+
+/** Return the style of the page: what a table does not take is not offered, and nothing is wider than a phone. */
+function style() {
+  const rules = Object.entries(TABLES).flatMap(([table, { methods }]) => {
+    const here = `html[data-table="${table}"]`;
+    const hidden = [];
+    if (!methods.includes("POST")) hidden.push(`a[href$="#/${table}/add/row/"]`);
+    if (!methods.includes("PATCH"))
+      hidden.push(`${here} [data-uitest=save_button]`, `${here} .buttons .button:has([data-icon=arrow-up])`);
+    if (!methods.includes("DELETE"))
+      hidden.push(
+        `${here} [data-uitest=drop_down_button]`,
+        `${here} li:has(> [data-uitest=delete_row_button])`,
+        `${here} .button[title="Delete selected Rows"]`,
+      );
+    if (!methods.includes("PATCH") && !methods.includes("DELETE"))
+      hidden.push(`${here} .table_wrapper :is(td, th):first-child > input[type=checkbox]`);
+    return hidden.map((selector) => `${selector} { display: none !important; }`);
+  });
+  return [
+    ...rules,
+    "form :is(:read-only:not(select, button, option), [inert]):is(input, select, textarea) { opacity: 0.7; }",
+    "form [name=new_password] { -webkit-text-security: disc; }",
+    ".table_wrapper td { max-width: 20rem; overflow-wrap: break-word; }",
+    "body:has(#message_popup) { padding-bottom: 5rem; }",
+    ".light_mode p.referencing_title { color: inherit; }",
+  ].join("\n");
+}
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(style());
+document.adoptedStyleSheets = [sheet];
+
+globalThis.tasksAdmin = { asked, rowKey, opened, isOpen, unlessChanged, changed, sentence, shows };

@@ -5,6 +5,7 @@ of them finds something else than it expects is not served at all.
 """
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,16 @@ MENDS = [
         r'\1tasksAdmin.sentence(\2.response?.data)??"Problem logging in"',
         1,
     ),
+    # A key is no property of the schema, so a list cannot show one that is not its link.
+    (r"(\w)==(\w)\.linkColumnName\?", r"\1==\2.linkColumnName||\1==\2.pkName?", 1),
+    # There is no second factor here to set up.
+    (
+        r't0\("li",null,\[t0\("a",\{href:"\./api/mfa-setup/"(?:(?!t0\("li").)+?"MFA Setup"\)\),1\)\]\)\]\),',
+        "",
+        1,
+    ),
+    # Which table is shown decides what can be done to it.
+    (r"updateCurrentTablename\((\w),(\w)\)\{", r"updateCurrentTablename(\1,\2){tasksAdmin.shows(\2);", 1),
     # The page of the row whose id is `add`.
     (r'path:"/:tableName/add/"', 'path:"/:tableName/add/row/"', 1),
 ]
@@ -87,17 +98,20 @@ async def _send(script: bytes, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def serve(house: Any) -> None:
-    """Let an app of Piccolo's serve both scripts, from addresses that change with what they are made of."""
+def serve(house: Any, tables: dict[str, Any]) -> None:
+    """Let an app of Piccolo's serve both scripts, from addresses that change with what they are made of.
+
+    Of each table ours is told what HTTP may do to it (`methods`) and which columns nobody changes by hand (`fixed`).
+    """
     from piccolo_admin.endpoints import ASSET_PATH
-    from starlette.responses import FileResponse
     from starlette.routing import Mount
 
     [source] = re.findall(r'src="\./(assets/index-[^"]+\.js)"', house.template)
-    version = hashlib.sha256(OURS.read_bytes() + repr(MENDS).encode()).hexdigest()[:8]  # browsers keep them for a day
+    script = OURS.read_bytes().replace(b"const TABLES = {};", b"const TABLES = %s;" % json.dumps(tables).encode(), 1)
+    version = hashlib.sha256(script + repr(MENDS).encode()).hexdigest()[:8]  # browsers keep them for a day
 
     async def ours(scope: Any, receive: Any, send: Any) -> None:
-        await FileResponse(OURS)(scope, receive, send)
+        await _send(script, send)
 
     async def theirs(scope: Any, receive: Any, send: Any) -> None:
         await _send(_theirs(Path(ASSET_PATH, source)), send)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import asyncpg
-from piccolo.columns import Boolean, Serial, Text, Timestamp, Varchar
+from piccolo.columns import Boolean, Serial, Timestamp, Varchar
 from piccolo.columns.combination import Where
 from piccolo.table import Table
 
@@ -26,11 +26,16 @@ class StaffRow(View, Table, tablename="staff", db=database):
     """
     locks = ("SELECT 1 FROM piccolo_user WHERE id = {} FOR NO KEY UPDATE",)
     is_made_here = True
+    fixed = ("last_login",)
 
     id = Serial(primary_key=True)
     username = Varchar(length=100, null=False, default=None)
-    new_password = Text(
-        null=True, default=None, secret=True, help_text="8 to 1024 characters. Left empty, the password stays."
+    new_password = Varchar(
+        length=None,
+        null=True,
+        default=None,
+        secret=True,
+        help_text="8 to 1024 characters. Left empty, the password stays.",
     )
     active = Boolean(null=False, default=True, help_text="Whether it may log in.")
     last_login = Timestamp(null=True, default=None)

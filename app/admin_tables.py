@@ -30,7 +30,8 @@ class UserRow(View, Table, tablename="user", db=database):
     """
     removal = 'DELETE FROM "user" WHERE id = {}'
     locks = ('SELECT 1 FROM "user" WHERE id = {} FOR NO KEY UPDATE',)
-    beside = frozenset({"tasks", "in_trash"})
+    beside = ("tasks", "in_trash")
+    fixed = (*beside, "createdAt", "updatedAt")
 
     id = RowId(primary_key=True, default=None, help_text="The user id of the token.")
     name = Varchar(length=None, null=False)
@@ -60,6 +61,7 @@ class TaskRow(View, Table, tablename="tasks", db=database):
         """,
         "SELECT 1 FROM tasks WHERE id = {} FOR NO KEY UPDATE",
     )
+    fixed = ("user_id", "created_at", "updated_at", "version", "changed_by")
     is_made_here = True
 
     id = BigSerial(primary_key=True)
@@ -169,10 +171,11 @@ class PersonalTokenRow(View, Table, tablename="personal_tokens", db=database):
 class FailedLoginRow(View, Table, tablename="failed_logins", db=database):
     """Failed logins of an email address, or from a network, and until when they lock it. To delete it unlocks it."""
 
-    source = "SELECT email, failed_attempts, last_attempt, locked_until, created_at FROM rate_limits"
+    source = "SELECT email AS id, email, failed_attempts, last_attempt, locked_until, created_at FROM rate_limits"
     removal = "DELETE FROM rate_limits WHERE email = {}"
 
-    email = RowId(primary_key=True, default=None, help_text="Or `ip:`, `user:`, `device:` or `staff…:` and a name.")
+    id = RowId(primary_key=True, default=None)  # a form and a filter show no primary key
+    email = Text(null=False, default=None, help_text="Or `ip:`, `user:`, `device:` or `staff…:` and a name.")
     failed_attempts = Integer(null=False, default=0)
     last_attempt = Timestamptz(null=False)
     locked_until = Timestamptz(null=True, default=None)

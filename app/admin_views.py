@@ -53,6 +53,7 @@ class View:
     removal: ClassVar[str | None] = None  # None: rows are not deleted by hand
     locks: ClassVar[tuple[str, ...]] = ()  # none: rows are not changed by hand
     is_made_here: ClassVar[bool] = False  # whether rows are added by hand
+    fixed: ClassVar[tuple[str, ...]] = ()  # columns, beside the key, that nobody changes by hand
 
     @classmethod
     def table_name(cls: Any) -> str:
