@@ -145,7 +145,6 @@ def _psql(chosen: Settings, options: argparse.Namespace) -> None:
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
     from app import migrations
     from app.connection_errors import describe, just
-
     from app.failures import Invalid
 
     if asyncio.run(migrations.newest(chosen)) is None:  # before anybody types a password

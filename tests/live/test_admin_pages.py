@@ -17,9 +17,11 @@ import pytest
 from litestar import Litestar
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
+from app.admin_house import VIEWS
 from app.staff import Staff
 from tests.conftest import token
 
+METHODS: dict[str, set[str]] = {table: view.methods() for table, view in VIEWS.items()}
 PASSWORD = "correct horse battery"
 
 
@@ -536,3 +538,137 @@ class TestEachTable:
         await expect(page.get_by_text(f"Showing {2 if table == 'history' else 1} of")).to_be_visible()
         await expect(page.get_by_role("row").nth(1)).to_contain_text("name 3 <3@example.com>")
         await picture(page, f"{table}-owner")
+
+    @pytest.mark.parametrize("table", [table for table in LISTS if table != "history"])
+    async def test_rows_are_deleted_one_by_one_and_in_bulk_and_none_besides(
+        self, page: Page, url: str, rows: None, sql: asyncpg.Connection, table: str
+    ) -> None:
+        page.on("dialog", lambda dialog: dialog.accept())
+        await self.open_list(page, url, table)
+        value = self.LISTS[table][2]
+        await page.get_by_role("row").filter(has_text=value).get_by_role("link").first.click()
+        await expect(page.locator("[data-uitest=save_button]")).to_be_visible(visible="PATCH" in METHODS[table])
+        await page.locator("[data-uitest=drop_down_button]").click()
+        await page.locator("[data-uitest=delete_row_button]").click()
+        await page.wait_for_url(f"{url}/admin/#/{table}/")
+        left = self.count(table) - 1
+        await expect(page.get_by_text(f"of {left} result")).to_be_visible()
+        await expect(page.get_by_role("row").filter(has_text=value)).to_have_count(0)
+
+        for number in (1, 2):
+            row = page.get_by_role("row").filter(has_not_text="margaret").nth(number)
+            await row.get_by_role("checkbox").check()
+        await page.locator(".button[title='Delete selected Rows']").click()
+        await expect(page.get_by_text("Successfully deleted rows")).to_be_visible()
+        await expect(page.get_by_text(f"of {left - 2} result")).to_be_visible()
+        if table == "tasks":
+            assert await sql.fetchval("SELECT count(*) FROM tasks WHERE deleted_at IS NOT NULL") == 10
+        if table == "trash":
+            assert await sql.fetchval("SELECT count(*) FROM tasks") == 11
+
+    async def test_what_is_not_changed_by_hand_is_not_offered(self, page: Page, url: str, rows: None) -> None:
+        for table, methods in METHODS.items():
+            await self.open_list(page, url, table)
+            await expect(page.get_by_text("Add Row")).to_be_visible(visible="POST" in methods)
+            boxes = page.locator(".table_wrapper input[type=checkbox]").nth(1)
+            await expect(boxes).to_be_visible(visible="DELETE" in methods)
+            if "DELETE" in methods:
+                await boxes.check()
+                await expect(page.get_by_text("Update 1 rows")).to_be_visible(visible="PATCH" in methods)
+        await page.goto(f"{url}/admin/#/history/")
+        await page.get_by_role("row").nth(1).get_by_role("link").first.click()
+        await expect(page.locator("form [name=title]")).to_have_attribute("readonly", "")
+        for name in ("save_button", "drop_down_button"):
+            await expect(page.locator(f"[data-uitest={name}]")).to_be_hidden()
+        await page.goto(f"{url}/admin/#/tasks/")
+        await page.get_by_role("row").nth(1).get_by_role("link").first.click()
+        await expect(page.locator("form [name=version]")).to_have_attribute("readonly", "")
+        await expect(page.locator("form [name=title]")).to_be_editable()
+        await expect(page.locator("form .key_search input[type=text]").first).to_have_attribute("inert", "")
+        await page.locator("[data-uitest=nav_dropdown_button]").click()
+        await expect(page.get_by_text("Change Password")).to_be_visible()
+        await expect(page.get_by_text("MFA")).to_have_count(0)
+
+    async def test_a_user_leads_to_everything_of_theirs(self, page: Page, url: str, rows: None) -> None:
+        await self.open_list(page, url, "user")
+        await page.get_by_role("row").filter(has_text="https://idp.example").get_by_role("link").first.click()
+        for name in ("tasks", "in_trash"):
+            await expect(page.locator(f"form [name={name}]")).to_have_value("1")
+            await expect(page.locator(f"form [name={name}]")).to_have_attribute("readonly", "")
+        for table in self.OWNED:
+            await page.get_by_text("Show referencing tables").click()
+            await page.locator(".related_tables a").filter(has=page.get_by_text(table, exact=True)).click()
+            await expect(page.get_by_text(f"Showing {2 if table == 'history' else 1} of")).to_be_visible()
+            await expect(page.get_by_role("row").nth(1)).to_contain_text("name 3 <3@example.com>")
+            await page.go_back()
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    async def test_menus_and_forms_fit_the_screen(self, page: Page, url: str, rows: None, width: int) -> None:
+        async def look(name: str) -> None:
+            await page.wait_for_timeout(300)
+            await picture(page, f"{name}-{width}")
+            assert await page.evaluate(CUT_OFF) == []
+
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.goto(f"{url}/admin/")
+        await expect(page.get_by_text("Welcome to")).to_be_visible()
+        await look("home")
+        if width == 390:
+            await page.locator("#burger_menu a").click()
+            await look("sidebar")
+            await page.locator("#sidebar_overlay").get_by_text("personal tokens").click()
+            await expect(page.get_by_text("of 7 result")).to_be_visible()
+        await page.locator("[data-uitest=nav_dropdown_button]").click()
+        await look("menu")
+        await page.goto(f"{url}/admin/#/tasks/")
+        await page.get_by_text("Add Row").click()
+        await look("add")
+        await page.goto(f"{url}/admin/#/change-password/")
+        await look("password")
+        await page.goto(f"{url}/admin/#/user/")
+        await page.get_by_text("Export CSV").first.click()
+        await look("csv")
+
+    async def test_a_login_of_staff_is_made_changed_and_ended(
+        self, page: Page, url: str, chromium: Browser, complaints: list[str], sql: asyncpg.Connection
+    ) -> None:
+        async with page.expect_response("**/staff/new/"):  # which fills the form
+            await page.goto(f"{url}/admin/#/staff/add/row/")
+        await expect(page.locator("[name=active]")).to_have_value("true")
+        await page.locator("[name=username]").fill("rosa@x/2")
+        await page.locator("[name=new_password]").fill("1234567")
+        await page.locator("[data-uitest=create_button]").click()
+        await expect(page.get_by_text("A password has 8 to 1024 characters")).to_be_visible()
+        await page.locator("[name=new_password]").fill(PASSWORD)
+        await page.locator("[data-uitest=create_button]").click()
+        await expect(page.get_by_text("Successfully added row")).to_be_visible()
+        complaints.clear()  # the refusal
+
+        async def log_in(password: str) -> str:
+            context = await chromium.new_context()
+            theirs = await context.new_page()
+            await theirs.goto(f"{url}/admin")
+            await theirs.locator("input[name=username]").fill("rosa@x/2")
+            await theirs.locator("input[name=password]").fill(password)
+            async with theirs.expect_response("**/public/login/") as answering:
+                await theirs.get_by_role("button", name="Login").click()
+            await context.close()
+            return str((await answering.value).status)
+
+        assert await log_in(PASSWORD) == "200"
+        await page.goto(f"{url}/admin/#/staff/")
+        await page.get_by_role("row").filter(has_text="rosa").get_by_role("link").first.click()
+        await page.locator("form [name=new_password]").fill("another password")
+        assert await save(page) == 200
+        assert [await log_in(each) for each in (PASSWORD, "another password")] == ["401", "200"]
+        assert (
+            await sql.fetchval(
+                "SELECT count(*) FROM sessions JOIN piccolo_user u ON u.id = user_id WHERE username = 'rosa@x/2'"
+            )
+            == 1
+        )
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.locator("[data-uitest=drop_down_button]").click()
+        await page.locator("[data-uitest=delete_row_button]").click()
+        await page.wait_for_url(f"{url}/admin/#/staff/")
+        assert await log_in("another password") == "401"

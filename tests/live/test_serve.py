@@ -177,7 +177,7 @@ class TestWithItsOwnDatabase:
         done = command(elsewhere, "admin-user", "grace", input="a long password\n")
         assert (done.returncode, done.stdout) == (0, "grace can log in at /admin/ now.\n")
         short = command(elsewhere, "admin-user", "linus", input="short\n")
-        assert (short.returncode, short.stderr) == (1, "The password is too short. (min 6)\n")
+        assert (short.returncode, short.stderr) == (1, "A password has 8 to 1024 characters.\n")
         again = command(elsewhere, "admin-user", "grace", input="a long password\n")
         assert (again.returncode, again.stderr) == (1, "There is a login of that name already.\n")
 
