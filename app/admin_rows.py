@@ -28,6 +28,11 @@ class _Refused(Exception):
 
 async def save(house: House, view: Any, scope: Any, receive: Any, send: Send) -> None:
     """Let the house change a row, and send its answer when the change is committed. Raises RowChanged."""
+    row = ROW.fullmatch(scope["path"])
+    status, _ = await _read(house, scope)
+    if not row or status != 200:  # nobody locks anything who has not logged in
+        await house(scope, receive, send)
+        return
     answer: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -35,8 +40,9 @@ async def save(house: House, view: Any, scope: Any, receive: Any, send: Send) ->
 
     try:
         async with database.transaction():
-            await _lock(view, scope)
-            await check_unchanged(house, {**scope})
+            for statement in view.locks:
+                await view.raw(statement, view.row_key().value_type(row[2]))
+            await check_unchanged(house, scope)
             await house(scope, receive, keep)
             if answer[0].get("status", 500) >= 400:
                 raise _Refused
@@ -46,23 +52,19 @@ async def save(house: House, view: Any, scope: Any, receive: Any, send: Send) ->
         await send(message)
 
 
-async def _lock(view: Any, scope: Any) -> None:
-    if row := ROW.fullmatch(scope["path"]):
-        try:
-            row_id = view.row_key().value_type(row[2])
-        except ValueError:
-            return  # the house says so
-        for statement in view.locks:
-            await view.raw(statement, row_id)
-
-
 async def check_unchanged(house: House, scope: Any) -> None:
     """Read a row as its form did, if the form says what it saw. Raises RowChanged."""
     seen = ASGIConnection[Any, Any, Any, Any](scope).headers.get("if-match")
-    if not seen or not ROW.fullmatch(scope["path"]):
-        return
+    if seen:
+        _, tag = await _read(house, scope)
+        if tag and seen.removeprefix("W/") != tag:  # what is not there any more is told by the change itself
+            raise RowChanged
+
+
+async def _read(house: House, scope: Any) -> tuple[int, str | None]:
+    """Return the status and the entity tag that a form would get, for whoever asks."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
-    answers: list[Message] = []
+    answers: list[Any] = []
 
     async def nothing() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -70,11 +72,10 @@ async def check_unchanged(house: House, scope: Any) -> None:
     async def keep(message: Message) -> None:
         answers.append(message)
 
-    scope |= {"method": "GET", "query_string": b"__readable=true", "headers": headers}
+    scope = {**scope, "method": "GET", "query_string": b"__readable=true", "headers": headers}
     await house(scope, nothing, tagged(scope, keep))
     tags = [value.decode() for name, value in answers[0].get("headers", []) if name == b"etag"]
-    if tags and seen.removeprefix("W/") not in tags:  # what is not there any more is told by the change itself
-        raise RowChanged
+    return answers[0]["status"], tags[0] if tags else None
 
 
 def tagged(scope: Any, send: Send) -> Send:

@@ -639,6 +639,14 @@ class TestTables:
         assert (await saving).status_code == 412
         assert await sql.fetchval("SELECT title FROM tasks") == "Buy tea"
 
+    async def test_nobody_locks_a_row_who_has_not_logged_in(
+        self, desk: Desk, sql: asyncpg.Connection, task: Any
+    ) -> None:
+        async with sql.transaction():
+            await sql.execute("UPDATE tasks SET title = 'Buy tea'")
+            saving = desk.patch(f"/admin/api/tables/tasks/{task['id']}/", json={"title": "x"})
+            assert told(await asyncio.wait_for(saving, 20)) == NO_ENTRY
+
     async def test_a_save_that_is_refused_leaves_nothing(self, grace: Desk, bob: httpx.AsyncClient, task: Any) -> None:
         await bob.post("/api/tasks", json={"title": "x"})
         path = f"/admin/api/tables/user/{key('bob')}/"
