@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
 OWN_PAGES = "The admin takes requests from its own pages alone."
+# What the database says, where it speaks English.
+REFUSALS = {
+    b"unique constraint": "Another row has one of these values already",
+    b"foreign key constraint": "There is no such user",
+    b"not-null constraint": "A value is missing",
+}
 
 
 def admin() -> ASGIRouteHandler:
@@ -132,7 +138,12 @@ def _outwards(scope: Any, send: Send, login: LoginRequest) -> Send:
     secure = b"; Secure" if scope["scheme"] == "https" else b""
     is_asset = scope["raw_path"].startswith(b"/admin/assets/")
 
+    held: list[Message] = []
+
     async def outwards(message: Message) -> None:
+        if held and message["type"] == "http.response.body":
+            _check_refusal(message.get("body", b""))
+            await send(held.pop())
         if message["type"] == "http.response.start":
             if message["status"] == 500:
                 raise ValueError("so it answers to a value that does not fit; where it crashes, it raises")
@@ -148,6 +159,18 @@ def _outwards(scope: Any, send: Send, login: LoginRequest) -> Send:
             if is_asset and message["status"] < 400:
                 headers.append((b"cache-control", ONE_DAY.to_header().encode()))
             message = {**message, "headers": headers}
+            if message["status"] == 422:  # its body tells what it is
+                held.append(message)
+                return
         await send(message)
 
     return outwards
+
+
+def _check_refusal(body: bytes) -> None:
+    """Raises Invalid for a text of the database's, which is none for people."""
+    if body.startswith(b'{"db_error"'):
+        for constraint, sentence in REFUSALS.items():
+            if constraint in body:
+                raise Invalid("value", sentence)
+        raise Invalid("value", "One of the values cannot be taken")

@@ -652,7 +652,11 @@ class TestTables:
         path = f"/admin/api/tables/user/{key('bob')}/"
         before = (await grace.get(path)).json()
         taken = await grace.patch(path, json={"name": "changed", "email": "ada@example.com"})
-        assert taken.status_code == 422
+        assert told(taken) == refused("value", "Another row has one of these values already")
+        form = {**(await grace.get("/admin/api/tables/tasks/new/")).json(), "title": "x", "user_id": "nobody"}
+        assert told(await grace.post("/admin/api/tables/tasks/", json=form)) == refused(
+            "value", "There is no such user"
+        )
         assert (await grace.get(path)).json() == before
 
     async def test_what_is_not_theirs_to_change_is_refused_in_a_sentence(
