@@ -166,10 +166,10 @@ async def test_every_500_is_found_by_its_request_id_and_no_line_holds_a_canary(t
     check_that_nothing_leaks(service.log())
 
 
-async def test_a_database_that_is_not_there_is_told_without_its_address(
+async def test_a_database_that_is_not_there_is_named_without_its_password(
     serve: Callable[..., Any], unused_port: int
 ) -> None:
-    dsn = f"postgresql://canary-user:canary-password@127.0.0.1:{unused_port}/canary-database?application_name=canary"
+    dsn = f"postgresql://owner:canary-password@127.0.0.1:{unused_port}/tasks?application_name=canary"
     service = serve(env={"DATABASE_URL": dsn, "JWT_SECRET": SECRET, "LOG_LEVEL": "debug"}, wait="live")
     async with httpx.AsyncClient(base_url=service.url, headers={"authorization": f"Bearer {BEARER}"}) as client:
         assert (await client.post("/api/tasks", json=TEXT)).status_code == 503
@@ -178,6 +178,7 @@ async def test_a_database_that_is_not_there_is_told_without_its_address(
     assert service.stop() == 0
 
     assert [line for line in lines(service.log()) if line["level"] == "WARNING"]
+    assert any(f"127.0.0.1:{unused_port}" in line["message"] for line in lines(service.log()))
     check_that_nothing_leaks(service.log())
 
 
