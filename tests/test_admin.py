@@ -15,11 +15,13 @@ from litestar import Litestar
 from piccolo_admin.endpoints import ASSET_PATH
 
 from app import upkeep
+from app.admin import _check_refusal, _outwards
 from app.admin_house import VIEWS, house
 from app.admin_page import _theirs, mended
 from app.bodies import MAX_BODY_BYTES
 from app.database import database
 from app.edge.budget import LARGE_BYTES
+from app.failures import Invalid
 from app.staff import DEVICE_SECONDS, LoginRequest, Staff, login_request, unlock
 from tests.accounts.people import time_goes_by
 from tests.conftest import pieces_of
@@ -881,10 +883,14 @@ class TestPeople:
         for body, field, message in (
             ({"new_password": "1234567"}, "password", "A password has 8 to 1024 characters"),
             ({"new_password": None}, "password", "A password has 8 to 1024 characters"),
+            ({"new_password": "pbkdf2_sha256$x"}, "password", "A password does not begin with pbkdf2_sha256"),
             ({"username": "grace"}, "username", "There is a login of that name already"),
             ({"username": " "}, "username", "A username has 1 to 100 characters, and is not blank"),
         ):
             assert told(await grace.post(table, json={**new, **body})) == refused(field, message)
+        idle = await grace.post(table, json={**new, "username": "ivan", "active": False})
+        assert (await grace.get(f"{table}{idle.json()[0]['id']}/")).json()["active"] is False
+        assert (await grace.delete(f"{table}{idle.json()[0]['id']}/")).status_code == 204
         made = await grace.post(table, json=new)
         assert made.status_code == 201
         path = f"{table}{made.json()[0]['id']}/"
@@ -1042,3 +1048,26 @@ class TestNonsense:
         assert "ada@example.com" not in caplog.text
         assert "hush" not in caplog.text
         assert "The admin could not take a value: CharacterNotInRepertoireError" in caplog.text
+
+
+class TestAnswersOfPiccolos:
+    """What would be told in the words of others."""
+
+    async def test_a_text_of_the_databases_is_a_sentence(self) -> None:
+        for text, sentence in (
+            (b"unique constraint", "Another row has one of these values already"),
+            (b"deadlock detected", "One of the values cannot be taken"),
+        ):
+            with pytest.raises(Invalid) as refusal:
+                _check_refusal(b'{"db_error":"%b"}' % text)
+            assert refusal.value.message == sentence
+
+    async def test_a_crash_is_not_answered_by_piccolo(self) -> None:
+        scope = {"scheme": "http", "raw_path": b"/admin/api/tables/tasks/"}
+
+        async def send(_: Any) -> None:
+            raise AssertionError
+
+        outwards = _outwards(scope, send, LoginRequest(None, None, True))
+        with pytest.raises(ValueError, match="does not fit"):
+            await outwards({"type": "http.response.start", "status": 500, "headers": []})

@@ -302,6 +302,25 @@ class TestBadCases:
             await leftovers.look()
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
 
+    async def test_a_look_ends_where_too_much_fails(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(upkeep, "MOST_FAILURES", 3)
+        await created(ada)
+        await sql.execute(
+            "INSERT INTO tasks (user_id, title, deleted_at)"
+            " SELECT 'ada', 'x', now() - interval '1 year' FROM generate_series(1, 10)"
+        )
+        tried: list[str] = []
+
+        async def broken(keys: str) -> int:
+            tried.append(keys)
+            raise ValueError
+
+        await upkeep.Leftovers("tasks in the trash", removal.FIND_TRASH, broken, days=1).look()
+        assert len(tried) == 5  # the ten, five, two and three of them, and the other five
+        assert await sql.fetchval("SELECT count(*) FROM tasks") == 11
+
     async def test_somebody_who_leaves_is_told_so_though_what_is_theirs_cannot_be_removed_yet(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
     ) -> None:

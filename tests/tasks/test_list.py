@@ -330,6 +330,16 @@ class TestPages:
 
 
 class TestCursor:
+    def test_it_has_one_spelling(self) -> None:
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        places = [Place(1, "x" * length, 1) for length in range(3)]
+        sealed = [cursor for cursor in (seal("secret", "a list", place) for place in places) if len(cursor) % 4]
+        assert sealed
+        for cursor in sealed:
+            assert unseal("secret", "a list", cursor)
+            with pytest.raises(InvalidCursor):  # the bits that base64 has too many are others
+                unseal("secret", "a list", cursor[:-1] + letters[letters.index(cursor[-1]) ^ 1])
+
     @pytest.fixture
     async def cursor(self, ada: httpx.AsyncClient) -> str:
         await add(ada, "a", "b", "c")
@@ -352,13 +362,6 @@ class TestCursor:
         for spoilt in ("", "x", cursor[:-1], cursor + "A", cursor + "=", "é" * 30, "A" * 5000, "A" * 40):
             answer = await ada.get(LIST, params={"sort": "title", "completed": "false", "cursor": spoilt})
             assert (answer.status_code, answer.json()["error"]["code"]) == (422, "INVALID_CURSOR")
-
-    def test_it_has_one_spelling(self) -> None:
-        cursor = seal("secret", "about", Place(1, "a", None))
-        assert unseal("secret", "about", cursor) == Place(1, "a", None)
-        alike = cursor[:-1] + chr(ord(cursor[-1]) + 1)
-        with pytest.raises(InvalidCursor):
-            unseal("secret", "about", alike)
 
     def test_one_of_a_version_that_wrote_places_in_json_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as earlier:
