@@ -17,7 +17,7 @@ Serve = Callable[..., Served]
 
 
 async def test_who_comes_when_too_many_wait_is_told_at_once_and_nobody_else(
-    serve: Serve, sql: asyncpg.Connection
+    serve: Serve, clean: None, sql: asyncpg.Connection
 ) -> None:
     service = await asyncio.to_thread(serve, env={"DATABASE_POOL_MAX": "1", "DATABASE_TIMEOUT": "20"})
     async with (
