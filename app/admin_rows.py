@@ -62,7 +62,7 @@ async def check_unchanged(house: House, scope: Any) -> None:
 
 
 async def _read(house: House, scope: Any) -> tuple[int, str | None]:
-    """Return the status and the entity tag that a form would get, for whoever asks."""
+    """Return the status and the entity tag that a form would get, for the one who asks."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
     answers: list[Any] = []
 

@@ -88,13 +88,13 @@ class _Change:
 
 
 def check_other(request: Any, row_id: int) -> None:
-    """Raises Forbidden for somebody's own login: whoever finds a browser open could lock its owner out."""
+    """Raises Forbidden for somebody's own login: a stranger at an open browser could lock its owner out."""
     if request.user.user_id == row_id:
         raise Forbidden("Your own login is changed by another member of staff, and your password in the menu.")
 
 
 def check_superuser(piccolo_crud: Any, request: Any) -> None:
-    """Raises HTTPException for whoever may log in, and not say who else may."""
+    """Raises HTTPException for staff who may log in, and not say who else may."""
     from starlette.exceptions import HTTPException
 
     if request.method != "GET" and not request.user.user.superuser:

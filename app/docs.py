@@ -56,7 +56,7 @@ function forget() {
   ui.authActions.logoutWithPersistOption(["bearer"]);
 }
 
-// Refreshes a login that is about to end. Whoever has logged out here, or pasted another token, has none.
+// Refreshes a login that is about to end. A user who has logged out here, or pasted another token, has none.
 async function refresh() {
   const login = JSON.parse(localStorage.getItem(LOGIN));
   if (login && login.token !== ui.authSelectors.authorized().getIn(["bearer", "value"])) localStorage.removeItem(LOGIN);

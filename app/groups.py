@@ -41,7 +41,7 @@ class GroupingPool(OwnersPool):
         self._kinds: dict[Statement, _Kind] = {}
 
     async def change(self, statement: Statement, owner: str, arguments: list[Any]) -> Rows:
-        """Run a change that can travel with others of its kind, and return its rows. Raises what `run` does."""
+        """Run a change that can be sent with others of its kind, and return its rows. Raises what `run` does."""
         kind = self._kinds.get(statement)
         if kind is None:
             kind = self._kinds[statement] = _Kind(super().run, self.owners, self.margin, statement)

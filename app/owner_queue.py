@@ -169,7 +169,7 @@ class OwnersPool(SteppedPool):
     async def run_long(self, sql: str, arguments: list[Any], owner: str) -> list[asyncpg.Record]:
         """Run a statement that reads much: one of each owner at a time, and LONG_READS of all. Raises what `run` does.
 
-        The place that all share is taken last: whoever has one waits for nothing of one owner's.
+        The place that all share is taken last: a statement that has one waits for nothing of one owner's.
         """
         until = self._loop.time() + self.patience
         due = until - self.margin

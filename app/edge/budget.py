@@ -1,7 +1,7 @@
 """How many bytes of large answers a worker holds: those that are being made, and those that clients do not take.
 
 A small answer is never refused for the sake of large ones. What slow clients leave in our buffers counts until they
-have taken it. Who has too much of that loses the connection that has stood still for longest; so does whoever has most,
+have taken it. Who has too much of that loses the connection that has stood still for longest; so does who has most,
 where somebody with less has no room. An owner here is a user, or the network address of a client whom nobody knows.
 """
 
@@ -67,9 +67,9 @@ class Budget:
             self._add(-kept.size, kept.owner)
 
     def _make_room(self, size: int, owners: int) -> None:
-        """Cut connections of whoever has most, until there is room for an answer. Raises TooManyBytes.
+        """Cut connections of the owner who has most, until there is room for an answer. Raises TooManyBytes.
 
-        `owners` is what its owner would have then: whoever has no more than that keeps it.
+        `owners` is what its owner would have then: an owner who has no more than that keeps it.
         """
         if owners > MAX_OWNER_BYTES:
             raise TooManyBytes

@@ -41,7 +41,7 @@ class PreconditionFailed(Failure):
         self.etag = etag
 
     def headers(self) -> dict[str, str]:
-        """Tell the tag to try again with, and that whoever keeps the answer has to ask again."""
+        """Tell the tag to try again with, and that a cache has to ask again each time."""
         return {"etag": self.etag, "cache-control": "private, no-cache"}
 
     def error(self) -> Error:

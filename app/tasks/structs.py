@@ -148,7 +148,7 @@ class TaskCompletion(msgspec.Struct, frozen=True):
 def check_completion(completion: TaskCompletion | None, body: bytes) -> bool | None:
     """Return what `completed` is to be; None where it is to be turned round, which no body asks for but `{}`.
 
-    Raises Invalid: whoever misspells `completed` must not turn round what they want to set.
+    Raises Invalid: a client that misspells `completed` must not turn round what it wants to set.
     """
     if completion is not None and completion.completed is not msgspec.UNSET:
         return completion.completed
