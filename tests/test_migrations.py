@@ -256,7 +256,7 @@ TASKS: Catalog = {
         "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
         "tasks_found(text,text,text,boolean) RETURNS TABLE(task_id bigint, rank real) as its owner"
         " search_path=public, pg_temp",
-        "tasks_next_revision(text,bigint) RETURNS bigint search_path=public, pg_temp",
+        "tasks_next_revision(text,bigint,bigint,bigint) RETURNS record search_path=public, pg_temp",
         "tasks_refuse_leaving() RETURNS trigger search_path=public, pg_temp",
         "tasks_stamp() RETURNS trigger search_path=public, pg_temp",
     ],
@@ -740,6 +740,7 @@ class TestKnownAndMissing:
             "2026-11-30T12:00:00:000020",
             "2026-11-30T12:00:00:000021",
             "2026-11-30T12:00:00:000022",
+            "2026-11-30T12:00:00:000023",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -842,7 +843,7 @@ class TestPiccolosCommand:
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-30T12:00:00:000022" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-30T12:00:00:000023" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     async def test_it_migrates_the_database_that_it_is_told_to(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from litestar import Litestar
 from piccolo.apps.migrations.commands.new import AutoMigrationManager
@@ -211,3 +212,66 @@ class TestIds:
     async def test_piccolo_gives_the_database_the_choice(self) -> None:
         assert Task.id._meta.primary_key
         assert "DEFAULT" in str(Task.insert(Task(user_id="ada", title="x")))
+
+
+async def revision(rows: asyncpg.Connection, owner: str = "ada") -> tuple[int, int]:
+    found = await rows.fetchrow("SELECT revision, stored FROM revisions WHERE user_id = $1", owner)
+    return found["revision"], found["stored"]
+
+
+class TestManyRowsOfOneOwner:
+    """What one statement adds or changes, beside the service's own statements."""
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "INSERT INTO tasks (user_id, title) SELECT 'ada', n::text FROM generate_series(1, {}) AS n",
+            "UPDATE tasks SET completed = true WHERE user_id = 'ada' AND id IN (SELECT id FROM tasks LIMIT {})",
+            "UPDATE tasks SET user_id = 'bob' WHERE user_id = 'ada' AND id IN (SELECT id FROM tasks LIMIT {})",
+        ],
+    )
+    async def test_the_pages_that_a_row_reads_do_not_grow_with_their_number(
+        self, rows: asyncpg.Connection, statement: str
+    ) -> None:
+        await rows.execute("""INSERT INTO "user" (id, name, email) VALUES ('bob', 'Bob', 'bob@x')""")
+        many_tasks = "INSERT INTO tasks (user_id, title) SELECT 'ada', n::text FROM generate_series(1, 4000) AS n"
+        await rows.execute(many_tasks)
+
+        async def pages(count: int) -> float:
+            transaction = rows.transaction()
+            await transaction.start()
+            [plan] = await rows.fetchrow(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.format(count)}")
+            await transaction.rollback()
+            return msgspec.json.decode(plan)[0]["Plan"]["Shared Hit Blocks"] / count
+
+        few, many = await pages(500), await pages(4000)
+        assert many < 2 * few
+
+    async def test_each_has_a_version_of_its_own_and_counts(self, rows: asyncpg.Connection) -> None:
+        await rows.execute(
+            """
+            INSERT INTO "user" (id, name, email) SELECT n::text, 'n', n::text || '@x' FROM generate_series(1, 40) AS n;
+            INSERT INTO tasks (user_id, title) SELECT (1 + n % 40)::text, n::text FROM generate_series(1, 400) AS n;
+            UPDATE tasks SET completed = true;
+            UPDATE tasks SET user_id = '1' WHERE user_id = '2'
+            """
+        )
+        assert await revision(rows, "1") == (30, 20)
+        assert await revision(rows, "2") == (30, 0)
+        assert await revision(rows, "3") == (20, 10)
+        assert await rows.fetchval("SELECT count(DISTINCT (user_id, version)) FROM tasks") == 400
+        assert await rows.fetchval("SELECT count(DISTINCT (user_id, updated_at)) FROM tasks") == 400
+
+    async def test_what_is_taken_back_between_them_does_no_harm(self, rows: asyncpg.Connection) -> None:
+        await add(rows)
+        await rows.execute("SAVEPOINT here")
+        await add(rows)
+        await add(rows)
+        assert await revision(rows) == (3, 3)
+        await rows.execute("ROLLBACK TO SAVEPOINT here")
+        assert (await add(rows))["version"] == 2
+        await rows.execute("UPDATE revisions SET revision = 10")  # the row has another place by now
+        assert (await add(rows))["version"] == 11
+        assert await revision(rows) == (11, 3)
+        await rows.execute("DELETE FROM revisions")
+        assert (await add(rows))["version"] == 1
