@@ -78,8 +78,8 @@ def conditions(ids: list[int]) -> Iterator[Request]:
 
 def keys(ids: list[int]) -> Iterator[Request]:
     while True:
-        key = {"idempotency-key": secrets.token_hex(16)}
-        again = [(*batch(ids, dry=False)[:3], key), ("POST", "/api/tasks", {"title": "once"}, {**key})]
+        one, other = ({"idempotency-key": secrets.token_hex(16)} for _ in range(2))
+        again = [(*batch(ids, dry=False)[:3], one), ("POST", "/api/tasks", {"title": "once"}, other)]
         yield from again * 5
 
 
