@@ -118,6 +118,9 @@ class EmbeddedPostgres:
         with self._one_at_a_time:
             self._users.acquire_read_lock()
             try:
+                # By a start that was killed. Also where there is a cluster: initdb itself may have gone on for a while.
+                for abandoned in self.cluster.parent.glob(f"{DRAFT}*"):
+                    shutil.rmtree(abandoned, ignore_errors=True)
                 if not self.cluster.exists():
                     self._make()
                 self._launch()
@@ -129,8 +132,6 @@ class EmbeddedPostgres:
 
     def _make(self) -> None:
         """Run initdb beside the final place and move the result there: a half-made cluster is never used."""
-        for abandoned in self.cluster.parent.glob(f"{DRAFT}*"):  # by one that was killed at it
-            shutil.rmtree(abandoned, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=self.cluster.parent))
         try:
             self._own(draft)

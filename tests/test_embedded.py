@@ -286,11 +286,12 @@ class TestMaking:
 
     def test_what_somebody_had_begun_and_was_killed_at_is_removed(self, home: Path) -> None:
         abandoned = home / "postgres.draft-x" / "base"
-        abandoned.mkdir(parents=True)
-        server = EmbeddedPostgres(home)
-        server.start()
-        server.stop()
-        assert not abandoned.parent.exists()
+        for _ in range(2):  # also where there is a cluster: an initdb that its parent has left goes on
+            abandoned.mkdir(parents=True)
+            server = EmbeddedPostgres(home)
+            server.start()
+            server.stop()
+            assert not abandoned.parent.exists()
 
     def test_a_server_that_somebody_else_has_just_begun_to_start_is_waited_for(
         self, server: EmbeddedPostgres, made: Path, monkeypatch: pytest.MonkeyPatch
