@@ -150,11 +150,13 @@ class EmbeddedPostgres:
         # Where the socket lies is told each time: the folder may have been moved since the last start.
         options = f"--options={shlex.join(['-k', str(self._socket_dir())])}"
         deadline = time.monotonic() + OTHERS_SECONDS
+        pid_file = self.cluster / "postmaster.pid"
         while not self._is_ready():
+            was_there = pid_file.exists()  # and may be gone when pg_ctl has failed for it
             try:
                 self._run("pg_ctl", "start", "--wait", f"--pgdata={self.cluster}", f"--log={self._log()}", options)
             except subprocess.CalledProcessError:
-                if time.monotonic() > deadline or not (self.cluster / "postmaster.pid").exists():
+                if time.monotonic() > deadline or not (was_there or pid_file.exists()):
                     raise
                 time.sleep(0.1)
 

@@ -312,6 +312,25 @@ class TestMaking:
         assert (failed, answers(made)) == (["pg_ctl"], True)
         monkeypatch.undo()
 
+    def test_a_server_that_was_still_stopping_and_is_gone_by_the_time_that_pg_ctl_has_failed_is_no_failure(
+        self, server: EmbeddedPostgres, made: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, pid_file = server._run, made / "postgres" / "postmaster.pid"
+        pid_file.touch()
+        failed: list[str] = []
+
+        def fails_once(*command: str) -> None:
+            if not failed:
+                failed.append(command[0])
+                pid_file.unlink()
+                raise subprocess.CalledProcessError(1, command)
+            run(*command)
+
+        monkeypatch.setattr(server, "_run", fails_once)
+        server.start()
+        assert (failed, answers(made)) == (["pg_ctl"], True)
+        monkeypatch.undo()
+
     def test_a_path_may_hold_a_space_and_a_quote(self, server: EmbeddedPostgres, made: Path) -> None:
         assert made.name == "it's mine"
         assert ask(server.start(), "SELECT 1") == [(1,)]

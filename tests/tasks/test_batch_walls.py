@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litestar import Litestar
 
+from app import texts
 from app.statements import Statement
 from app.tasks import bulk
 from tests.conftest import token, visitor
@@ -21,7 +22,7 @@ from tests.tasks.test_batch import create, delete, done, everything, listed, sen
 THERE = 6
 
 TITLES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=9)
-TITLES = TITLES.filter(str.strip)
+TITLES = TITLES.filter(lambda title: not texts.is_blank(title))
 DESCRIPTIONS = st.none() | st.sampled_from(["", "of it", "\u2028"])
 CONTENTS = st.fixed_dictionaries({"title": TITLES}, optional={"description": DESCRIPTIONS})
 PATCHES = st.fixed_dictionaries({}, optional={"title": TITLES, "description": DESCRIPTIONS, "completed": st.booleans()})
