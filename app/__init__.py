@@ -59,8 +59,9 @@ there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given (`
 there, `upkeep` removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables
 are ours.
 `admin` (with `staff`, who may log in to it, `admin_house`, which builds it, `admin_views`, `admin_tables`,
-`admin_staff` and `admin_rows`, what they see there, and `admin_page`, what runs in their browsers), `docs` (with
-`openapi` and its `schemas`, `wording` and `examples`) and `health` (with `home_page`) are the other things served,
+`admin_staff` and `admin_rows`, what they see there, `admin_failures`, how it refuses, and `admin_page`, what runs in
+their browsers), `docs` (with `openapi` and its `schemas`, `wording` and `examples`) and `health` (with `home_page`) are
+the other things served,
 `logs` is how the service talks, and `__main__` is what the `just` recipes call. For those who watch it there are
 `metrics`, which each worker counts and `exposition` shows on a port of its own, and `tracing`.
 Migrating is done by `migrator`, a process of its own, which sees to what the `roles` of the service may do.

@@ -1,7 +1,7 @@
 """piccolo-admin: the staff's house, with its own login, at `/admin/`.
 
-Built once, when it is first asked for: its imports take as long as all of ours together. It speaks its own
-language inside. What it is asked passes our door first, and what it crashes on becomes one of our envelopes.
+Built once, when it is first asked for: its imports take as long as all of ours together. What it is asked passes our
+door first, and what it refuses or crashes on becomes one of our envelopes.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
 from litestar.types import Message, Receive, Send
 
 from app import upkeep
+from app.admin_failures import CANNOT_BE_TAKEN, enveloped
 from app.admin_house import VIEWS, house
 from app.admin_rows import TABLE, save, tagged
 from app.bodies import MAX_BODY_BYTES, check_body_headers, decode, read
@@ -30,12 +31,6 @@ logger = logging.getLogger(__name__)
 BUILDING = asyncio.Lock()
 SAFE_METHODS = ("GET", "OPTIONS")  # HEAD has become GET by now
 OWN_PAGES = "The admin takes requests from its own pages alone."
-# What the database says, where it speaks English.
-REFUSALS = {
-    b"unique constraint": "Another row has one of these values already",
-    b"foreign key constraint": "There is no such user",
-    b"not-null constraint": "A value is missing",
-}
 
 
 def admin() -> ASGIRouteHandler:
@@ -91,7 +86,7 @@ async def _door(scope: Any, receive: Receive, send: Send) -> None:
             upkeep.wake()
     except (asyncpg.DataError, ValueError, TypeError) as error:
         logger.warning("The admin could not take a value: %s", type(error).__name__)
-        raise Invalid("value", "One of the values cannot be taken") from error
+        raise Invalid("value", CANNOT_BE_TAKEN) from error
 
 
 def _view(scope: Any) -> Any:
@@ -138,12 +133,14 @@ def _outwards(scope: Any, send: Send, login: LoginRequest) -> Send:
     secure = b"; Secure" if scope["scheme"] == "https" else b""
     is_asset = scope["raw_path"].startswith(b"/admin/assets/")
 
-    held: list[Message] = []
+    refusal: list[Any] = []  # its start, and the pieces of its body
 
     async def outwards(message: Message) -> None:
-        if held and message["type"] == "http.response.body":
-            _check_refusal(message.get("body", b""))
-            await send(held.pop())
+        if refusal:
+            refusal.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                await _refuse(send, *refusal)
+            return
         if message["type"] == "http.response.start":
             if message["status"] == 500:
                 raise ValueError("so it answers to a value that does not fit; where it crashes, it raises")
@@ -159,18 +156,18 @@ def _outwards(scope: Any, send: Send, login: LoginRequest) -> Send:
             if is_asset and message["status"] < 400:
                 headers.append((b"cache-control", ONE_DAY.to_header().encode()))
             message = {**message, "headers": headers}
-            if message["status"] == 422:  # its body tells what it is
-                held.append(message)
+            if message["status"] >= 400:  # its body tells what it is
+                refusal.append(message)
                 return
         await send(message)
 
     return outwards
 
 
-def _check_refusal(body: bytes) -> None:
-    """Raises Invalid for a text of the database's, which is none for people."""
-    if body.startswith(b'{"db_error"'):
-        for constraint, sentence in REFUSALS.items():
-            if constraint in body:
-                raise Invalid("value", sentence)
-        raise Invalid("value", "One of the values cannot be taken")
+async def _refuse(send: Send, start: Any, *pieces: bytes) -> None:
+    """Send a refusal of Piccolo's in our envelope. Raises Invalid for a text of the database's."""
+    body = enveloped(start["status"], b"".join(pieces))
+    headers = [each for each in start["headers"] if each[0] not in (b"content-type", b"content-length")]
+    headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send(start | {"headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from piccolo.columns import Column
+from piccolo.querystring import QueryString
 
 from app import admin_page
 from app.admin_staff import StaffRow, check_other, check_superuser
@@ -50,6 +51,8 @@ def house() -> Any:
             return {column: _text(column, value) for column, value in free.items()}
 
         def new(row: Any) -> Any:
+            for name in view.set_by_service():  # a request may name them, and they are ignored
+                setattr(row, name, QueryString("DEFAULT"))
             if isinstance(row, TaskRow):
                 row.title, row.description = (
                     _text(TaskRow.title, row.title),
@@ -99,9 +102,11 @@ def house() -> Any:
         production=True,  # all that it changes is a cookie, on which `_outwards` has the last word
         site_name="Tasks API",
     )
-    admin_page.serve(
-        built, {name: {"methods": sorted(view.methods()), "fixed": view.fixed} for name, view in VIEWS.items()}
-    )
+    tables = {
+        name: {"methods": sorted(view.methods()), "fixed": view.fixed, "set_by_service": view.set_by_service()}
+        for name, view in VIEWS.items()
+    }
+    admin_page.serve(built, tables)
     return built
 
 

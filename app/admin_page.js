@@ -63,7 +63,10 @@ function asked(what) {
   return { isLatest: () => latest[what] === number };
 }
 
-const isOpen = (url) => pathOf(url) === open.path;
+/** Tell whether a request is about the row that the form shows; a list has no such form. */
+function isOpen(url) {
+  return pathOf(url) === open.path && document.querySelector("[data-uitest=save_button]") !== null;
+}
 
 /** Return the options of a request that changes a row: unless it has changed since it was opened (RFC 9110, 13.1.1). */
 function unlessChanged(url) {
@@ -95,13 +98,23 @@ function changed(form) {
 
 /** Return what a refusal says to people, or undefined where it says nothing of the kind. */
 function sentence(refusal) {
-  if (typeof refusal?.detail === "string") return refusal.detail;
-  return refusal?.error?.message;
+  return refusal?.error?.message ?? (typeof refusal?.detail === "string" ? refusal.detail : undefined);
 }
 
-// Of each table: the `methods` that it takes, and its `fixed` columns. app/admin_page.py fills it in.
+// Of each table: the `methods` that it takes, its `fixed` columns, and those `set_by_service` when a row is added.
+// app/admin_page.py fills it in.
 const TABLES = {};
 const shown = () => TABLES[document.documentElement.dataset.table];
+
+/** Tell whether nobody changes this column by hand. */
+const isFixed = (table, column) => TABLES[table]?.fixed.includes(column) ?? false;
+
+/** Return the schema of a form that adds a row: it asks for nothing that the service sets. */
+function toAdd(schema, table) {
+  const left = TABLES[table]?.set_by_service ?? [];
+  const asked = Object.entries(schema.properties).filter(([name]) => !left.includes(name));
+  return { ...schema, properties: Object.fromEntries(asked) };
+}
 
 /** This table is shown from now on. */
 function shows(table) {
@@ -114,10 +127,10 @@ function fix() {
   const table = shown();
   for (const field of document.querySelectorAll("form:has([data-uitest=save_button]) div:has(> label)")) {
     const name = field.querySelector("[name]")?.name;
-    const isFixed = table !== undefined && (table.fixed.includes(name) || !table.methods.includes("PATCH"));
+    const isClosed = table !== undefined && (table.fixed.includes(name) || !table.methods.includes("PATCH"));
     for (const part of field.querySelectorAll("input, select, textarea")) {
       const isText = part.matches("input[type=text], input[type=number], textarea") && !part.closest(".key_search");
-      part[isText ? "readOnly" : "inert"] = isFixed;
+      part[isText ? "readOnly" : "inert"] = isClosed;
     }
   }
 }
@@ -156,4 +169,4 @@ const sheet = new CSSStyleSheet();
 sheet.replaceSync(style());
 document.adoptedStyleSheets = [sheet];
 
-globalThis.tasksAdmin = { asked, rowKey, opened, isOpen, unlessChanged, changed, sentence, shows };
+globalThis.tasksAdmin = { asked, rowKey, opened, isOpen, isFixed, toAdd, unlessChanged, changed, sentence, shows };

@@ -67,6 +67,26 @@ MENDS = [
         "",
         1,
     ),
+    # A form that adds a row asks for everything, and one that changes many rows offers everything.
+    (
+        r"\{row:(\w+)\.defaults,schema:\1\.schema\}",
+        r"{row:\1.defaults,schema:tasksAdmin.toAdd(\1.schema,\1.tableName)}",
+        1,
+    ),
+    (
+        r"(\w+)!=(\w+)\.schema\.extra\.primary_key_name&&(\w+)\.extra\.unique==!1\?",
+        r"\1!=\2.schema.extra.primary_key_name&&\3.extra.unique==!1&&!tasksAdmin.isFixed(\2.tableName,\1)?",
+        1,
+    ),
+    # Where one of many rows is refused, those before it are changed: the list is shown as it is now.
+    (
+        r'console\.log\((\w+)\);var (\w+)=\{contents:"Invalid column name or value",type:"error"\};'
+        r'this\.\$store\.commit\("updateApiResponseMessage",\2\)',
+        r'var \2={contents:tasksAdmin.sentence(\1.response?.data)??"Invalid column name or value",type:"error"};'
+        r'this.$store.commit("updateApiResponseMessage",\2);this.$emit("close");'
+        r'await this.$store.dispatch("fetchRows")',
+        1,
+    ),
     # Which table is shown decides what can be done to it.
     (r"updateCurrentTablename\((\w),(\w)\)\{", r"updateCurrentTablename(\1,\2){tasksAdmin.shows(\2);", 1),
     # The page of the row whose id is `add`.
@@ -101,7 +121,8 @@ async def _send(script: bytes, send: Any) -> None:
 def serve(house: Any, tables: dict[str, Any]) -> None:
     """Let an app of Piccolo's serve both scripts, from addresses that change with what they are made of.
 
-    Of each table ours is told what HTTP may do to it (`methods`) and which columns nobody changes by hand (`fixed`).
+    Of each table ours is told what HTTP may do to it (`methods`), which columns nobody changes by hand (`fixed`), and
+    which nobody fills in when a row is added (`set_by_service`).
     """
     from piccolo_admin.endpoints import ASSET_PATH
     from starlette.routing import Mount

@@ -62,6 +62,7 @@ class TaskRow(View, Table, tablename="tasks", db=database):
         "SELECT 1 FROM tasks WHERE id = {} FOR NO KEY UPDATE",
     )
     fixed = ("user_id", "created_at", "updated_at", "version", "changed_by")
+    set_once = ("user_id",)
     is_made_here = True
 
     id = BigSerial(primary_key=True)

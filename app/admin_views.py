@@ -54,6 +54,7 @@ class View:
     locks: ClassVar[tuple[str, ...]] = ()  # none: rows are not changed by hand
     is_made_here: ClassVar[bool] = False  # whether rows are added by hand
     fixed: ClassVar[tuple[str, ...]] = ()  # columns, beside the key, that nobody changes by hand
+    set_once: ClassVar[tuple[str, ...]] = ()  # those among them that are chosen when a row is added
 
     @classmethod
     def table_name(cls: Any) -> str:
@@ -64,6 +65,11 @@ class View:
     def row_key(cls: Any) -> Any:
         """Return the column by whose value a row is found."""
         return cls._meta.primary_key
+
+    @classmethod
+    def set_by_service(cls) -> list[str]:
+        """Return the columns that nobody fills in when a row is added."""
+        return [cls.row_key()._meta.name, *(name for name in cls.fixed if name not in cls.set_once)]
 
     @classmethod
     def select(cls: Any, *columns: Any, exclude_secrets: bool = False) -> Any:

@@ -5,17 +5,20 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from piccolo_admin.endpoints import ASSET_PATH
 
 from app import upkeep
-from app.admin import _check_refusal, _outwards
+from app.admin import _outwards
+from app.admin_failures import CANNOT_BE_TAKEN, enveloped
 from app.admin_house import VIEWS, house
 from app.admin_page import _theirs, mended
 from app.bodies import MAX_BODY_BYTES
@@ -29,7 +32,7 @@ from tests.conftest import pieces_of
 PASSWORD = "correct horse battery"
 NOTHING = {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
 NO_JSON = {"error": {"code": "BAD_REQUEST", "message": "The body is not valid JSON in UTF-8."}}
-NO_ENTRY = (401, {"error": "Auth failed"})
+NO_ENTRY = (401, {"error": {"code": "UNAUTHORIZED", "message": "This needs a login of staff."}})
 
 
 def refused(field: str, message: str) -> tuple[int, dict[str, Any]]:
@@ -37,7 +40,13 @@ def refused(field: str, message: str) -> tuple[int, dict[str, Any]]:
     return 422, {"error": {"code": "VALIDATION_ERROR", "message": message, "fields": fields}}
 
 
-NOT_TAKEN = refused("value", "One of the values cannot be taken")
+NOT_TAKEN = refused("value", CANNOT_BE_TAKEN)
+
+
+def in_piccolos_words(status: int, code: str, message: str, **kept: Any) -> tuple[int, dict[str, Any]]:
+    """A refusal with Piccolo's own keys beside ours, which its page reads."""
+    fields: dict[str, Any] = {"fields": [{"field": "value", "message": message}]} if status == 422 else {}
+    return status, {**(kept or {"detail": message}), "error": {"code": code, "message": message, **fields}}
 
 
 def key(row_id: str) -> str:
@@ -219,7 +228,7 @@ class TestLogin:
         ],
     )
     async def test_nobody_else_does(self, desk: Desk, staff: None, username: str, password: str) -> None:
-        assert told(await desk.log_in(username, password)) == (401, {"detail": "Login failed"})
+        assert told(await desk.log_in(username, password)) == in_piccolos_words(401, "UNAUTHORIZED", "Login failed")
         assert "id" not in desk.cookies
 
     @pytest.mark.parametrize("name", ["henry", "iris"])
@@ -244,7 +253,7 @@ class TestLogin:
             ({"username": None}, refused("username", "Username must be a string")),
             ({"username": "a\0b", "password": "x"}, NOT_TAKEN),
             (["grace"], refused("body", "The body must be a JSON object")),
-            ({}, (422, {"detail": "Missing username or password"})),
+            ({}, in_piccolos_words(422, "VALIDATION_ERROR", "Missing username or password")),
         ],
     )
     async def test_what_is_no_name_and_no_password_is_422(self, desk: Desk, body: Any, expected: Any) -> None:
@@ -273,7 +282,9 @@ class TestLogin:
             return await desk.post("/admin/api/change-password/", json=body)
 
         await desk.log_in("joan")
-        assert told(await change("wrong", "another one")) == (422, {"detail": "Incorrect password."})
+        assert told(await change("wrong", "another one")) == in_piccolos_words(
+            422, "VALIDATION_ERROR", "Incorrect password."
+        )
         assert (await change(PASSWORD, "short")).status_code == 422
         too_long = refused("password", "A password has 8 to 1024 characters")
         assert told(await change(PASSWORD, "x" * 1025)) == too_long
@@ -721,6 +732,26 @@ class TestTables:
         restored = await ada.post(f"/api/tasks/{made.json()[0]['id']}/restore")
         assert (restored.status_code, restored.json()["data"]["title"]) == (200, "Call us")
 
+    async def test_what_the_service_sets_is_not_asked_for_and_is_ignored_in_a_new_row(
+        self, grace: Desk, ada: httpx.AsyncClient, task: Any, sql: asyncpg.Connection
+    ) -> None:
+        then = "2001-01-01T00:00:00Z"
+        named = {"id": 777, "version": 999, "changed_by": "bob", "changes": 7, "deleted_at": then}
+        named |= {"created_at": then, "updated_at": then}
+        table, new = "/admin/api/tables/tasks/", {"user_id": "ada", "title": "Call us", "completed": True}
+        [plain], [made] = [(await grace.post(table, json=each)).json() for each in (new, {**new, **named})]
+        rows = [dict(await sql.fetchrow("SELECT * FROM tasks WHERE id = $1", each["id"])) for each in (plain, made)]
+        for row in rows:
+            assert row.pop("updated_at") == row.pop("created_at") > datetime.now(UTC) - timedelta(minutes=1)
+        assert rows[1] == {**rows[0], "id": plain["id"] + 1, "version": rows[0]["version"] + 1}
+        assert (rows[0]["version"], rows[0]["changed_by"]) == (task["version"] + 1, "staff")
+
+        login = {"username": "leo", "new_password": PASSWORD, "id": 777, "last_login": "2001-01-01T00:00:00"}
+        [made] = (await grace.post("/admin/api/tables/staff/", json=login)).json()
+        row = (await grace.get(f"/admin/api/tables/staff/{made['id']}/")).json()
+        assert (row["last_login"], made["id"] == 777) == (None, False)
+        assert (await grace.delete(f"/admin/api/tables/staff/{made['id']}/")).status_code == 204
+
     async def test_what_staff_do_to_a_task_is_in_its_history(
         self, grace: Desk, ada: httpx.AsyncClient, task: Any
     ) -> None:
@@ -934,7 +965,8 @@ class TestPeople:
             for path in (mine, joans):
                 assert (await joan.get(path)).status_code == 200
                 for answer in (await joan.patch(path, json={"active": False}), await joan.delete(path)):
-                    assert told(answer) == (403, {"detail": "Only a superuser changes the logins of staff."})
+                    only = "Only a superuser changes the logins of staff."
+                    assert told(answer) == in_piccolos_words(403, "FORBIDDEN", only)
 
 
 class TestNonsense:
@@ -982,8 +1014,17 @@ class TestNonsense:
             ("../public/translations/%00/", 404),
         ],
     )
-    async def test_other_nonsense_gets_the_admins_own_answer(self, grace: Desk, path: str, status: int) -> None:
-        assert (await grace.get(f"/admin/api/{path}")).status_code == status
+    async def test_other_nonsense_is_refused_in_the_envelope_of_every_failure(
+        self, grace: Desk, path: str, status: int
+    ) -> None:
+        answer = await grace.get(f"/admin/api/{path}")
+        codes = {400: "BAD_REQUEST", 403: "FORBIDDEN", 404: "NOT_FOUND", 422: "VALIDATION_ERROR"}
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (status, codes[status])
+        assert error.keys() == {"code", "message", *(["fields"] if status == 422 else [])}
+        assert re.fullmatch(r"[^\n]{5,200}", error["message"])
+        assert answer.headers["content-type"] == "application/json"
+        assert int(answer.headers["content-length"]) == len(answer.content)
 
     @pytest.mark.parametrize(
         ("body", "expected"),
@@ -1059,8 +1100,34 @@ class TestAnswersOfPiccolos:
             (b"deadlock detected", "One of the values cannot be taken"),
         ):
             with pytest.raises(Invalid) as refusal:
-                _check_refusal(b'{"db_error":"%b"}' % text)
+                enveloped(422, b'{"db_error":"%b"}' % text)
             assert refusal.value.message == sentence
+
+    @pytest.mark.parametrize(
+        ("status", "body", "field", "message"),
+        [
+            (400, b"The ID is invalid", None, "The ID is invalid"),
+            (
+                400,
+                b"1 validation error for TaskRowIn\ncompleted\n  Input should be a valid boolean [type=bool_parsing, "
+                b"input_value='x', input_type=str]\n    For further information visit https://errors.pydantic.dev/",
+                None,
+                "completed: Input should be a valid boolean",
+            ),
+            (400, b"Traceback\nof somebody's", None, "The request could not be read."),
+            (403, b"x" * 201, None, "This is not allowed."),
+            (404, b"", None, "There is nothing here."),
+            (405, b"[]", None, "This method is not allowed here."),
+            (429, b'{"detail": []}', None, "The request could not be read."),
+            (422, b'{"detail": [{"loc": ["query", "x"], "msg": "Not a number"}]}', "x", "x: Not a number"),
+            (422, b'{"detail": [{"msg": "Not a number"}]}', "value", "value: Not a number"),
+            (422, b'"\xff"', "value", '"\ufffd"'),
+        ],
+    )
+    async def test_a_refusal_is_a_sentence(self, status: int, body: bytes, field: str | None, message: str) -> None:
+        error = msgspec.json.decode(enveloped(status, body))["error"]
+        assert error["message"] == message
+        assert error.get("fields") == ([{"field": field, "message": message}] if field else None)
 
     async def test_a_crash_is_not_answered_by_piccolo(self) -> None:
         scope = {"scheme": "http", "raw_path": b"/admin/api/tables/tasks/"}

@@ -589,6 +589,104 @@ class TestEachTable:
         await expect(page.get_by_text("Change Password")).to_be_visible()
         await expect(page.get_by_text("MFA")).to_have_count(0)
 
+    async def test_a_form_that_adds_a_row_asks_for_what_people_say_and_for_nothing_else(
+        self, page: Page, url: str, rows: None, sql: asyncpg.Connection
+    ) -> None:
+        asked = {"tasks": ["user_id", "title", "description", "completed"]}
+        asked["staff"] = ["username", "new_password", "active"]
+        assert {table for table, methods in METHODS.items() if "POST" in methods} == {*asked}
+        names = "fields => [...new Set(fields.map(field => field.name))]"
+        fields = page.locator("form:has([data-uitest=create_button]) [name]")
+        for table, wanted in asked.items():
+            await page.goto("about:blank")
+            await page.goto(f"{url}/admin/#/{table}/add/row/")
+            await expect(page.locator(f"form [name={wanted[-1]}]")).to_be_visible()
+            assert await fields.evaluate_all(names) == wanted
+            await self.open_list(page, url, table)
+            await page.get_by_text("Add Row").click()
+            await expect(page.locator(f"form [name={wanted[-1]}]")).to_be_visible()
+            assert await fields.evaluate_all(names) == wanted
+
+        await page.goto("about:blank")
+        await page.goto(f"{url}/admin/#/tasks/add/row/")
+        await page.locator("form .key_search input[type=text]").first.click()
+        await page.locator(".input_wrapper input").last.fill("3@example")
+        await page.get_by_text("name 3 <3@example.com>").last.click()
+        await page.locator("form [name=title]").fill("Call us")
+        await picture(page, "tasks-added")
+        await page.locator("[data-uitest=create_button]").click()
+        await expect(page.get_by_text("Successfully added row")).to_be_visible()
+        row = await sql.fetchrow("SELECT user_id, changed_by, version > 0 AS counts FROM tasks WHERE title = 'Call us'")
+        assert tuple(row or ()) == (self.OWNERS[3], "staff", True)
+
+    async def update(self, page: Page, column: str, value: str) -> None:
+        """Update one column of the rows that are chosen, in the page's dialog."""
+        await page.locator(".buttons .button:has([data-icon=arrow-up])").click()
+        await page.locator("select[name=property]").select_option(column)
+        field = page.locator(f"form [name={column}]")
+        if await field.evaluate("field => field.tagName") == "SELECT":
+            await field.select_option(value)
+        else:
+            await field.fill(value)
+        await picture(page, f"update-{column}")
+        await page.get_by_role("button", name="Update", exact=True).click()
+
+    async def test_the_tasks_that_are_chosen_are_updated_together_and_none_besides(
+        self, page: Page, url: str, rows: None, sql: asyncpg.Connection, complaints: list[str]
+    ) -> None:
+        async def stored() -> dict[int, dict[str, Any]]:
+            return {row["id"]: dict(row) for row in await sql.fetch("SELECT * FROM tasks")}
+
+        async def choose_rows() -> list[int]:
+            shown = [page.get_by_role("row").nth(number) for number in (1, 3, 4)]
+            for row in shown:
+                await row.get_by_role("checkbox").check()
+            return [int(await row.get_by_role("link").first.inner_text()) for row in shown]
+
+        # The first was open in a form, and its owner has changed it since.
+        await self.open_list(page, url, "tasks")
+        await page.get_by_role("row").nth(1).get_by_role("link").first.click()
+        await expect(page.locator("form [name=title]")).to_be_editable()
+        first = await sql.fetchrow("SELECT id, user_id FROM tasks WHERE deleted_at IS NULL ORDER BY id DESC LIMIT 1")
+        assert first
+        await call(url, first["user_id"], "PATCH", f"/api/tasks/{first['id']}", description="newer")
+        await page.go_back()
+        await expect(page.get_by_text(f"of {self.count('tasks')} result")).to_be_visible()
+
+        chosen, before = await choose_rows(), await stored()
+        assert chosen[0] == first["id"]
+        await page.locator(".buttons .button:has([data-icon=arrow-up])").click()
+        offered = await page.locator("select[name=property] option:enabled").all_inner_texts()
+        assert offered == ["Title", "Description", "Completed"]
+        await page.reload()
+        await expect(page.get_by_text(f"of {self.count('tasks')} result")).to_be_visible()
+        assert await choose_rows() == chosen
+        await self.update(page, "completed", "false")
+        await expect(page.get_by_text("Successfully updated rows")).to_be_visible()
+
+        after = await stored()
+        moved = ("updated_at", "version", "changed_by", "changes")
+        assert after == {
+            task_id: {**row, "completed": False, **{name: after[task_id][name] for name in moved}}
+            if task_id in chosen
+            else row
+            for task_id, row in before.items()
+        }
+        for task_id in chosen:
+            history = await call(url, after[task_id]["user_id"], "GET", f"/api/tasks/{task_id}/history")
+            assert (history[0]["by"]["kind"], history[0]["action"]) == ("staff", "reopened")
+            assert history[0]["version"] == after[task_id]["version"] > before[task_id]["version"]
+
+        # What cannot be is refused in a sentence, and the list shows what is.
+        await expect(page.locator("select[name=property]")).to_have_count(0)
+        await choose_rows()
+        await self.update(page, "title", "   ")
+        await expect(page.get_by_text("Title is required")).to_be_visible()
+        await expect(page.locator("select[name=property]")).to_have_count(0)
+        await expect(page.get_by_role("row").nth(1).get_by_role("checkbox")).not_to_be_checked()
+        assert await stored() == after
+        complaints.clear()
+
     async def test_a_user_leads_to_everything_of_theirs(self, page: Page, url: str, rows: None) -> None:
         await self.open_list(page, url, "user")
         await page.get_by_role("row").filter(has_text="https://idp.example").get_by_role("link").first.click()
