@@ -36,7 +36,7 @@ EXAMPLES: tuple[tuple[Failure, str], ...] = (
     (InOperation(1, TaskNotFound()), "batchTasks"),
     (UserNotFound(), "changeMe"),
     (SessionNotFound(), "endSession"),
-    (TokenNotFound(), "deleteToken"),
+    (TokenNotFound(), "createToken deleteToken"),
     (known.RequestTimeout(), ""),
     (known.EmailTaken(), "signUp"),
     (LimitReached(50_000), "createTask batchTasks"),

@@ -91,7 +91,8 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     for path in schema["paths"].values():
         for method, operation in path.items():
             changes_tasks = method != "get" and operation["tags"][0] in OF_TASKS
-            _complete(operation, components, takes_a_key=changes_tasks)
+            takes_a_key = changes_tasks or operation["operationId"] == "createToken"
+            _complete(operation, components, takes_a_key=takes_a_key)
     used = {operation["tags"][0] for path in schema["paths"].values() for operation in path.values()}
     schema["tags"] = [tag for tag in schema["tags"] if tag["name"] in used]
     return schema

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
@@ -18,11 +19,12 @@ from app.accounts.structs import (
     PersonalTokenRequest,
     SessionListData,
 )
-from app.auth.middleware import CurrentUser
+from app.auth.middleware import CurrentUser, current_user
 from app.bodies import check_body, check_body_headers
 from app.handlers import Reply, delete, get, post
 from app.openapi import failures
 from app.query import InvalidCursor
+from app.tasks.keys import IdempotencyKey, KeyReused, idempotency_key, replayed
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -45,6 +47,10 @@ class AccessController(AccountRoutes):
     tags: ClassVar = ["Accounts"]
 
     security: ClassVar = [{"bearer": []}]
+    dependencies: ClassVar = {
+        "user": Provide(current_user, sync_to_thread=False),
+        "key": Provide(idempotency_key, sync_to_thread=False),
+    }
 
     @get(
         "/sessions",
@@ -76,14 +82,17 @@ class AccessController(AccountRoutes):
         guards=[check_body_headers],
         operation_id="createToken",
         summary="Make a personal access token",
-        responses=failures(400, 401, 403, TooManyTokens, 413, 415, 429, 503),
+        responses=failures(400, 401, 403, 404, TooManyTokens, 413, 415, KeyReused, 429, 503),
     )
-    async def create_token(self, user: CurrentUser, data: JSONBody[PersonalTokenRequest]) -> NewPersonalTokenData:
+    async def create_token(
+        self, user: CurrentUser, state: State, key: IdempotencyKey, data: JSONBody[PersonalTokenRequest]
+    ) -> Reply[NewPersonalTokenData]:
         """For a script. It is a bearer token for tasks, and is shown this once.
 
         There are 50 at most, expired ones aside.
         """
-        return NewPersonalTokenData(await personal_tokens.create(user, data))
+        made = await personal_tokens.create(user, data, state.settings.jwt_secrets, key)
+        return Reply(NewPersonalTokenData(made), [*replayed(key)])
 
     @get(
         "/tokens",

@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 import asyncpg
+import msgspec
 from piccolo.querystring import QueryString
 
 from app import owners
@@ -15,8 +16,11 @@ from app.accounts.structs import NewPersonalToken, PersonalToken, PersonalTokenR
 from app.auth import opaque
 from app.auth.tokens import User as Owner
 from app.database import database
+from app.envelopes import encode
 from app.failures import Forbidden, InvalidToken
 from app.statements import Param, Statement, columns_of
+from app.tasks.keys import Key
+from app.tasks.once import KEEP, once_together
 from app.user_table import IS_OUR_ROW
 
 OWNER, ID, NAME, SCOPE = Param("owner"), Param("id"), Param("name"), Param("scope")
@@ -76,25 +80,50 @@ LIST = Statement(
         paging.LIMIT,
     )
 )
+HASH = Statement(
+    QueryString('SELECT "token_hash" FROM "personal_access_tokens" WHERE "user_id" = {} AND "id" = {}', OWNER, ID)
+)
 DELETE = Statement(
     QueryString('DELETE FROM "personal_access_tokens" WHERE "user_id" = {} AND "id" = {} RETURNING "id"', OWNER, ID)
 )
 
 
-async def create(owner: Owner, wish: PersonalTokenRequest) -> NewPersonalToken:
-    """Store a new token and return it, for the only time.
+async def create(
+    owner: Owner, wish: PersonalTokenRequest, secrets_: tuple[str, ...], key: Key | None = None
+) -> NewPersonalToken:
+    """Store a new token and return it, for the only time; or once more to a request that is sent again with its key.
+
+    With a key the token is made of its id and the first secret, so that it can be told again and is kept nowhere.
 
     Where there are 50 already, the oldest of the expired ones makes room. Raises TooManyTokens where none has expired,
     InvalidToken for an owner who may not be added or whose login has ended meanwhile, and Forbidden for one who logs in
-    at another service: a token would outlive whatever ends a login there, a new password for one.
+    at another service: a token would outlive whatever ends a login there, a new password for one. With a key, also
+    KeyReused, and TokenNotFound where the token has been deleted since, or the secret has been replaced.
     """
-    token = opaque.new_personal()
-    values = {"id": secrets.token_urlsafe(12), "token": opaque.hashed(token), "expires": wish.expires_at}
-    row = await owners.provisioned(owner, lambda: _store(owner, {"name": wish.name, "scope": wish.scope, **values}))
-    return NewPersonalToken(*row, token=token)
+    token_id = secrets.token_urlsafe(12)
+    token = opaque.personal_of(token_id, secrets_[0]) if key else opaque.new_personal()
+    values: dict[str, Any] = {"id": token_id, "name": wish.name, "scope": wish.scope, "expires": wish.expires_at}
+    values |= {"token": opaque.hashed(token)}
+
+    async def store() -> NewPersonalToken:
+        row = await owners.provisioned(owner, lambda: _store(owner, values, key))
+        return NewPersonalToken(*row, token=token)
+
+    if key is None:
+        return await store()
+    made = await once_together(key, owner, store, PersonalToken)
+    return made if isinstance(made, NewPersonalToken) else await _told_again(owner, made, secrets_)
 
 
-async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
+async def _told_again(owner: Owner, made: PersonalToken, secrets_: tuple[str, ...]) -> NewPersonalToken:
+    rows = await database.fetch(HASH, owner=owner.id, id=made.id)
+    for token in [opaque.personal_of(made.id, secret) for secret in secrets_]:
+        if rows and rows[0][0] == opaque.hashed(token):
+            return NewPersonalToken(**msgspec.structs.asdict(made), token=token)
+    raise TokenNotFound
+
+
+async def _store(owner: Owner, values: dict[str, Any], key: Key | None) -> asyncpg.Record:
     async with database.stepwise(owner.id) as transaction:
         await transaction.fetch(LOCK, owner=owner.id)
         [(count, is_logged_in, is_foreign)] = await transaction.fetch(COUNT, owner=owner.id, session=owner.session)
@@ -104,7 +133,11 @@ async def _store(owner: Owner, values: dict[str, Any]) -> asyncpg.Record:
             raise Forbidden("This user logs in at another service, and cannot have tokens here.")
         if count >= MAX_TOKENS:
             raise TooManyTokens(count, MAX_TOKENS)
-        return (await transaction.fetch(CREATE, owner=owner.id, **values))[0]
+        [row] = await transaction.fetch(CREATE, owner=owner.id, **values)
+        if key is not None:
+            answer = encode(PersonalToken(*row)).decode()
+            await transaction.fetch(KEEP, owner=owner.id, answer=answer, **key.values())
+        return row
 
 
 async def listed(owner: Owner, window: Window) -> Found:

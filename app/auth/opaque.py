@@ -24,6 +24,14 @@ def new_personal() -> str:
     return PERSONAL + secrets.token_urlsafe(BYTES)
 
 
+def personal_of(token_id: str, secret: str) -> str:
+    """Return the personal access token with this id, which is random and is stored.
+
+    It can be told again although no token is kept; and nobody can tell it from the id, without our secret.
+    """
+    return PERSONAL + keyed_hash(secret, "personal access tokens", token_id)
+
+
 def new_refresh() -> str:
     """Return a new refresh token of a new family: `tsr_`, 22 characters that the family shares, and 43 of its own."""
     return REFRESH + secrets.token_urlsafe(16) + secrets.token_urlsafe(BYTES)

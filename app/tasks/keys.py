@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from app.bodies import body_so_far
 from app.edge.headers import singles
 from app.failures import Invalid
+from app.tasks.failures import KeyReused as KeyReused
 
 NAME = b"idempotency-key"
 PATTERN = r"^[\x21-\x7e]{1,255}$"

@@ -5,9 +5,10 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
@@ -474,3 +475,73 @@ async def test_the_lists_of_somebody_whom_nobody_has_seen_are_empty_and_leave_no
         assert (answer.status_code, answer.json()) == (200, {"data": []})
     assert (await attempt(ada)).status_code == 401
     assert await sql.fetchval('SELECT count(*) FROM "user"') == 0
+
+
+class TestSentAgain:
+    """A request with an Idempotency-Key makes one token, however often it is sent."""
+
+    WISH: ClassVar = {"name": "Backup", "scope": "write"}
+
+    async def ask(self, client: httpx.AsyncClient, key: str = "one", **wish: Any) -> httpx.Response:
+        body = {**self.WISH, **wish}
+        return await client.post("/api/auth/tokens", json=body, headers={"idempotency-key": key})
+
+    async def test_it_is_answered_with_the_same_token_which_is_kept_nowhere(
+        self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
+        first, again = await self.ask(lovelace), await self.ask(lovelace)
+
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert again.content == first.content
+        assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
+        text = first.json()["data"]["token"]
+        assert PERSONAL.fullmatch(text)
+        assert (await stranger.get("/api/auth/me", headers=bearer(text))).status_code == 200
+        assert len((await lovelace.get("/api/auth/tokens")).json()["data"]) == 1
+        for table in ("idempotency_keys", "personal_access_tokens"):
+            rows = str([dict(row) for row in await sql.fetch(f"SELECT * FROM {table}")])
+            assert text not in rows
+            assert text.removeprefix("tsk_") not in rows
+
+        # Another key, and the same one of somebody else, are others.
+        texts = {
+            text,
+            *[each.json()["data"]["token"] for each in (await self.ask(lovelace, "two"), await self.ask(boole))],
+        }
+        assert len(texts) == 3
+
+    async def test_another_request_with_that_key_and_a_key_that_is_none_are_refused(self, lovelace: Person) -> None:
+        await self.ask(lovelace)
+        for answer, code in (
+            (await self.ask(lovelace, name="Another"), "IDEMPOTENCY_KEY_REUSED"),
+            (await self.ask(lovelace, key="x" * 256), "VALIDATION_ERROR"),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
+        assert len((await lovelace.get("/api/auth/tokens")).json()["data"]) == 1
+
+    async def test_of_many_at_once_one_is_made_and_all_are_answered_with_it(self, lovelace: Person) -> None:
+        for _ in range(49):
+            await made(lovelace)
+        answers = await asyncio.gather(*(self.ask(lovelace) for _ in range(8)))
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.content for answer in answers}) == 1
+        assert (await self.ask(lovelace, "two")).status_code == 409
+
+    async def test_one_that_was_deleted_since_is_not_made_again(self, lovelace: Person) -> None:
+        first = (await self.ask(lovelace)).json()["data"]
+        assert (await lovelace.delete(f"/api/auth/tokens/{first['id']}")).status_code == 204
+        again = await self.ask(lovelace)
+        assert (again.status_code, again.content) == (404, NO_SUCH_TOKEN)
+        assert (await lovelace.get("/api/auth/tokens")).json()["data"] == []
+
+    async def test_it_is_told_as_long_as_its_secret_is_one_of_ours(self, lovelace: Person, running: Litestar) -> None:
+        first = await self.ask(lovelace)
+        ours = running.state.settings
+        try:
+            running.state.settings = msgspec.structs.replace(ours, jwt_secrets=("n" * 32, *ours.jwt_secrets))
+            again = await self.ask(lovelace)
+            assert (again.status_code, again.content) == (201, first.content)
+            running.state.settings = msgspec.structs.replace(ours, jwt_secrets=("n" * 32,))
+            assert (await self.ask(lovelace)).status_code == 404
+        finally:
+            running.state.settings = ours
