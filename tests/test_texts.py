@@ -1,6 +1,9 @@
 """What the document says about text that people type in is what the code does with it."""
 
+import json
 import re
+import shutil
+import subprocess
 import sys
 import unicodedata
 
@@ -11,6 +14,7 @@ from app.accounts.structs import MAX_NAME, ProfileChanges
 from app.failures import Invalid
 from app.tasks.structs import MAX_TITLE, TaskContent
 from app.texts import SPACE, pattern, visible_pattern
+from tests.conftest import needs
 
 
 def test_the_white_space_that_is_trimmed_is_pythons() -> None:
@@ -72,6 +76,39 @@ def test_a_title_is_accepted_where_the_document_says_so(title: str) -> None:
     described = msgspec.json.schema(TaskContent)["$defs"]["TaskContent"]["properties"]["title"]
     assert described["pattern"] == visible_pattern(MAX_TITLE)
     assert bool(re.search(described["pattern"], title)) == is_taken(title)
+
+
+# Before the first character that can be seen: the document does not count it, and the service does.
+def test_what_cannot_be_seen_at_the_beginning_counts_for_the_service_alone() -> None:
+    title = "\u200b" + "x" * MAX_TITLE
+    assert (bool(re.search(visible_pattern(MAX_TITLE), title)), is_taken(title)) == (True, False)
+
+
+TITLES = [
+    *("", " \u3000", "x", "\u3000" * 9 + "x" * 500 + "\u2003", "x" * 501, "a\0", "\u200b" * 500, "\u200bx"),
+    *("x\u202e", *INVISIBLE, "\u0600", "\u0301", "\ufffd"),
+]
+
+
+@pytest.mark.parametrize("flag", ["", "u", "v"])
+def test_the_patterns_mean_the_same_in_javascript(flag: str) -> None:
+    needs(shutil.which("node"), "node")
+    patterns = [visible_pattern(MAX_TITLE), pattern(MAX_NAME)]
+    script = "const [patterns, texts, flag] = JSON.parse(require('fs').readFileSync(0));" + (
+        "console.log(JSON.stringify(patterns.map((each) => texts.map((text) => new RegExp(each, flag).test(text)))))"
+    )
+    texts = [text for text in TITLES if text != "\ufeff"]  # there it is white space, which makes an empty name
+    asked = json.dumps([patterns, texts, flag])
+    done = subprocess.run(["node", "-e", script], input=asked, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == [[bool(re.search(each, text)) for text in texts] for each in patterns]
+
+
+def test_the_patterns_mean_the_same_where_white_space_is_of_ascii_alone() -> None:
+    """As in RE2."""
+    for each in (visible_pattern(MAX_TITLE), pattern(MAX_NAME)):
+        assert [re.search(each, text, re.ASCII) is None for text in TITLES] == [
+            re.search(each, text) is None for text in TITLES
+        ]
 
 
 @pytest.mark.parametrize("char", [*INVISIBLE, *BEYOND])
