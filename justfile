@@ -36,7 +36,7 @@ migrate: (install "requirements.txt")
 # Write a migration for what has changed in app/tables.py
 [no-exit-message]
 migration NAME: (install "requirements.txt")
-    @{{ python }} -m piccolo.main migrations new tasks --auto --desc={{ quote(NAME) }}
+    @{{ python }} -m app migration {{ quote(NAME) }}
 
 # Take the newest migration back; asks first, unless `--yes`
 [no-exit-message, positional-arguments]

@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
 
     commands.add_parser("migrate", help="bring the database up to date").set_defaults(command=_migrate)
+    migration = commands.add_parser("migration", help="write a migration for what has changed in app/tables.py")
+    migration.add_argument("name", help="what it is for, in a few words")
+    migration.set_defaults(command=_migration)
     rollback = commands.add_parser("rollback", help="take the newest migration back")
     rollback.add_argument("--yes", action="store_true", help="do not ask first")
     rollback.set_defaults(command=_rollback)
@@ -89,6 +93,25 @@ def _migrate(chosen: Settings, _: argparse.Namespace) -> None:
     from app import migrations
 
     _run_migrations(migrations.migrate(chosen))
+
+
+def _migration(_: Settings, options: argparse.Namespace) -> None:
+    """Compare app/tables.py with the migrations that there are. Needs no database."""
+    from piccolo.apps.migrations.commands.new import new
+
+    from app import migrations
+
+    if not options.name.strip() or not options.name.isprintable():
+        raise SystemExit("The name of a migration is one line, and not blank.")
+    quoted = options.name.replace("\\", "\\\\").replace("'", "\\'")  # Piccolo puts it between quotes as it is
+    folder = Path(str(migrations.FOLDERS["tasks"]))
+    before = {*folder.glob("*.py")}
+    try:
+        asyncio.run(new("tasks", auto=True, desc=quoted))
+    except OSError as error:
+        raise SystemExit(f"Cannot write a migration to {folder}: {error.strerror}.") from None
+    for path in {*folder.glob("*.py")} - before:
+        print(f"Written: {path}")
 
 
 def _rollback(chosen: Settings, options: argparse.Namespace) -> None:

@@ -136,6 +136,11 @@ def configuration(level: str, form: str) -> dict[str, Any]:
     }
 
 
+def always(logger: logging.Logger, message: str, *args: object) -> None:
+    """Write a line at INFO, whatever LOG_LEVEL says: for what a reader of the log must not have to ask."""
+    logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, message, args, None))
+
+
 def seldom(logger: logging.Logger, cause: str, message: str, *args: object) -> None:
     """Write a line at INFO, unless one of the same cause was written less than a second ago.
 

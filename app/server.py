@@ -61,7 +61,7 @@ def serve(settings: Settings, *, migrate: bool, reload: bool = False) -> None:
     )
     with _listen("PORT", settings.host, settings.port) as socket, _metrics(settings):
         socket.set_inheritable(True)  # for the workers
-        logger.info("This uses %s.", describe(settings))
+        logs.always(logger, "This uses %s.", describe(settings))
         for name in settings.quoted_secrets:
             logger.warning("%s begins and ends with a quote, which is part of it. Take one pair of quotes away.", name)
         try:

@@ -1,12 +1,15 @@
 """`python -m app`, as a person types it and as a script reads it."""
 
+import ast
 import os
 import pty
 import secrets
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -232,6 +235,52 @@ class TestMigrations:
         done = run("rollback", "", DATABASE_URL=database_url)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == ("Nothing was done: this asks first. Where there is no terminal to ask on, say --yes.\n")
+
+
+class TestNewMigration:
+    def test_it_is_written_for_what_has_changed_and_told_where_without_a_database(self, tmp_path: Path) -> None:
+        for name in ("app", "piccolo_migrations"):
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "piccolo_conf.py", tmp_path)
+        env = {**os.environ, "DATABASE_URL": "postgresql://ada:wrong@no-such-host.invalid/never_was"}
+        before = {*(tmp_path / "piccolo_migrations").glob("*.py")}
+
+        def migration(name: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "app", "migration", name]
+            return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+
+        done = migration("nothing")
+        assert (done.returncode, done.stderr, "No changes" in done.stdout) == (0, "", True)
+        tables = tmp_path / "app/tables.py"
+        field = "    completed = Boolean(null=False, default=False)\n"
+        another = "    starred = Boolean(null=True, default=None)\n"
+        tables.write_text(tables.read_text().replace(field, field + another, 1))
+        for name in ("two\nlines", " ", "\x1b[31m"):
+            done = migration(name)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr == "The name of a migration is one line, and not blank.\n"
+        named = 'what it\'s "for", \\n and \\'
+        done = migration(named)
+        assert (done.returncode, done.stderr) == (0, "")
+        [made] = {*(tmp_path / "piccolo_migrations").glob("*.py")} - before
+        assert done.stdout.endswith(f"\nWritten: {made}\n")
+        assert "\x1b" not in done.stdout
+        module = ast.parse(made.read_text())
+        values = {ast.unparse(each.targets[0]): each.value for each in module.body if isinstance(each, ast.Assign)}
+        assert ("starred" in made.read_text(), ast.literal_eval(values["DESCRIPTION"])) == (True, named)
+
+    @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+    def test_a_folder_that_cannot_be_written_to_is_told_in_a_line(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch, error: OSError
+    ) -> None:
+        async def new(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("piccolo.apps.migrations.commands.new.new", new)
+        with pytest.raises(SystemExit) as ended:
+            main(["migration", "x"])
+        folder = ROOT / "piccolo_migrations"
+        assert str(ended.value) == f"Cannot write a migration to {folder}: {error.strerror}."
 
 
 class TestTrouble:

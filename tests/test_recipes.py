@@ -141,6 +141,7 @@ def test_on_a_terminal_the_install_shows_its_progress_once(folder: Path) -> None
         (["rollback", "--yes"], "-m app rollback --yes"),
         (["psql", "-c", "SELECT 1"], "-m app psql -c SELECT 1"),
         (["admin-user", "a b"], "-m app admin-user a b"),
+        (["migration", "it's new"], "-m app migration it's new"),
         (["test", "-k", "x"], "-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -k x"),
         (["test"], "-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"),
         (["soak"], "-m pytest --capture=no tests/soak"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -438,6 +439,19 @@ class TestWelcome:
         text = welcome(settings.load({"HOST": host, "DATABASE_URL": "postgresql://u:hush@h/d", "JWT_SECRET": SECRET}))
         assert f"http://{shown}:8000/docs" in text
         assert "hush" not in text
+
+    @pytest.mark.parametrize("level", settings.LOG_LEVELS)
+    def test_at_every_level_the_log_says_first_which_database_is_used(
+        self, serve: Callable[..., Any], database_url: str, level: str
+    ) -> None:
+        service = serve(env={"LOG_LEVEL": level}, wait="live")
+        lines = [json.loads(line) for line in service.log()]
+        [line] = [line for line in lines if "This uses" in line["message"]]
+        name = urlsplit(database_url).path.removeprefix("/")
+        assert line["message"].startswith(f'This uses the database "{name}" on ')
+        assert (line["level"], line["logger"]) == ("INFO", "app.server")
+        if level not in ("debug", "info"):
+            assert lines == [line]
 
     def test_there_is_no_banner_among_json_lines(self, service: Any) -> None:
         assert all(json.loads(line) for line in service.log())
