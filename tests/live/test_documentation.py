@@ -1,46 +1,56 @@
 """Each code block of the README and the docs does what its page says: pasted into bash and zsh, or read and run."""
 
 import configparser
+import inspect
 import json
 import os
 import re
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import httpx
 import pytest
 import yaml
 
 from app import environment, server_user
+from app.server import welcome
 from app.settings import ROOT, load
-from tests.conftest import needs
+from tests.conftest import needs, token
+from tests.live.clusters import Cluster
+from tests.live.conftest import free_port
+from tests.live.test_tracing import Collector
 
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 KINDS = {"sh", "text", "dotenv", "yaml", "ini", "js", "sql"}
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
-# Blocks that another test runs, or whose other side does, by a line of theirs.
-ELSEWHERE = {
-    "-r requirements-tools.txt": ".ci/run",
-    "  Tasks API": "tests/live/test_serve.py",
-    " passed in ": ".ci/run",
-    "RateLimit-Policy": "tests/tasks/test_limits.py",
-    "METRICS_PORT=9100": "tests/live/test_metrics.py",
-    "127.0.0.1:9100/metrics": "tests/live/test_metrics.py",
-    "requirements-otel.txt": "tests/live/test_tracing.py",
-    "CREATE ROLE replica": "tests/live/clusters.py",
-    "pg_basebackup": "tests/live/clusters.py",
-    "pg_ctl": "tests/live/clusters.py",
-    "synchronous_standby_names": "tests/live/clusters.py",
-    "CREATE POLICY": "tests/test_wall.py",
-    "RETURNING …": "tests/test_wall.py",
+# Blocks that have a test of their own, by a line of theirs: each of these tests takes its blocks by `apart(line)`.
+APART = {
+    "-r requirements-tools.txt": "test_the_lines_that_install_call_pip_and_just",
+    "  Tasks API": "test_the_service_greets_as_the_readme_shows",
+    " passed in ": "test_the_last_line_of_the_tests_is_one_of_pytests",
+    "RateLimit-Policy": "test_a_service_is_watched_as_the_page_says",
+    "METRICS_PORT=9100": "test_a_service_is_watched_as_the_page_says",
+    "127.0.0.1:9100/metrics": "test_a_service_is_watched_as_the_page_says",
+    "OTEL_EXPORTER_OTLP_ENDPOINT=": "test_a_service_sends_traces_as_the_page_says",
+    "CREATE ROLE replica": "test_a_replica_is_made_and_promoted_as_the_page_says",
+    "pg_basebackup": "test_a_replica_is_made_and_promoted_as_the_page_says",
+    "promote": "test_a_replica_is_made_and_promoted_as_the_page_says",
+    "synchronous_standby_names": "test_a_replica_is_made_and_promoted_as_the_page_says",
+    "CREATE POLICY": "test_the_policy_is_the_one_that_the_page_shows",
+    "RETURNING …": "test_statements_that_say_for_whom_they_are_find_that_owners_rows",
 }
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
@@ -53,28 +63,38 @@ class Block(NamedTuple):
     text: str
 
     @property
-    def elsewhere(self) -> str | None:
-        return next((test for line, test in ELSEWHERE.items() if line in self.text), None)
+    def is_apart(self) -> bool:
+        return any(line in self.text for line in APART)
 
 
 def blocks(*pages: str, kind: str | None = None) -> list[Block]:
-    """The blocks of these pages that are looked at here."""
-    found = (
+    """The blocks of these pages that have no test of their own."""
+    return [block for block in every_block(*pages) if not block.is_apart and kind in (None, block.kind)]
+
+
+def apart(line: str) -> list[Block]:
+    """The blocks with this line, which have a test of their own."""
+    assert line in APART
+    found = [block for block in every_block() if line in block.text]
+    assert found
+    return found
+
+
+def every_block(*pages: str) -> list[Block]:
+    return [
         Block(page, name, text)
         for page in pages or PAGES
         for name, text in re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-    )
-    return [block for block in found if not block.elsewhere and kind in (None, block.kind)]
+    ]
 
 
-def test_every_block_is_of_a_kind_that_is_looked_at_or_is_run_elsewhere() -> None:
+def test_every_block_is_of_a_kind_that_is_looked_at_or_has_a_test_of_its_own() -> None:
     assert {block.kind for block in blocks()} <= KINDS
-    assert [test for test in ELSEWHERE.values() if not (ROOT / test).exists()] == []
+    assert [line for line, test in APART.items() if f'apart("{line}")' not in inspect.getsource(globals()[test])] == []
 
 
 def test_every_block_that_can_be_pasted_has_no_comment_which_zsh_would_run() -> None:
-    whole = [(ROOT / page).read_text() for page in PAGES]
-    pasted = [text for page in whole for text in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    pasted = [block.text for block in every_block() if block.kind == "sh"]
     assert len(pasted) > 20
     assert [text for text in pasted if re.search(r"(^|\s)#", text, re.MULTILINE)] == []
 
@@ -94,7 +114,8 @@ def place(tmp_path: Path) -> Path:
     """A folder where `.tools/bin/just` runs the command of a recipe, and installs nothing."""
     program = tmp_path / ".tools/bin/just"
     program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m app "$@"\n')
+    command = f'PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m app "$@"'
+    program.write_text(f"#!/bin/sh\n[ $1 = install ] || {command}\n")
     program.chmod(0o755)
     return tmp_path
 
@@ -204,8 +225,6 @@ def test_every_script_can_be_read(block: Block, tmp_path: Path) -> None:
 
 def test_the_readmes_function_for_a_frontend_makes_a_task_and_tells_a_failure(service: Any, tmp_path: Path) -> None:
     needs(shutil.which("node"), "node")
-    from tests.conftest import token
-
     [function, *_] = blocks("README.md", kind="js")
     script = tmp_path / "script.mjs"
     script.write_text(
@@ -240,3 +259,168 @@ async def test_every_statement_is_one(block: Block, sql: asyncpg.Connection) -> 
         await sql.execute(block.text)
     finally:
         await transaction.rollback()
+
+
+def test_the_lines_that_install_call_pip_and_just(shell: Shell, place: Path) -> None:
+    """pip itself is run by `.ci/run`, in these words; and there the README's line that tests is the last command."""
+    for program in ("python3", ".tools/bin/just"):
+        (place / program).write_text('#!/bin/sh\necho "${0##*/}" "$@"\n')
+        (place / program).chmod(0o755)
+    shell.paste('PATH="$PWD:$PATH"')
+    installs = "python3 -m pip install -U -t .tools -r requirements-tools.txt\n"
+    said = [shell.paste(each.text).lstrip("\n") for each in apart("-r requirements-tools.txt")]
+    assert [text.replace("\n\n", "\n") for text in said] == [
+        f"{installs}just serve\n",
+        f"{installs}just test\n",
+        installs,
+    ]
+    run = (ROOT / ".ci/run").read_text()
+    assert f"\n{installs}" in run
+    [line] = re.findall(r"^line=.+$", run, re.MULTILINE)
+    tests = subprocess.run(["bash", "-c", f"{line}; echo $line"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert tests.stdout == apart("-r requirements-tools.txt")[1].text
+    assert re.search(r'^eval "\$\{line:.+\}"\n\Z', run, re.MULTILINE)
+
+
+def test_the_service_greets_as_the_readme_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKS_JUST", str(ROOT / ".tools/bin/just"))
+    [block] = apart("  Tasks API")
+    shown = block.text.replace("/home/you/tasks-api", str(ROOT))
+    assert welcome(load({"JWT_SECRET": "s" * 32}, ROOT / ".data")).strip("\n") == shown.strip("\n")
+
+
+def test_the_last_line_of_the_tests_is_one_of_pytests() -> None:
+    [block] = apart(" passed in ")
+    assert re.fullmatch(r"=+ \d{4} passed in (\d+\.\d\d)s \(\d:\d\d:\d\d\) =+\n", block.text)
+
+
+@contextmanager
+def served_by(shell: Shell, text: str) -> Iterator[str]:
+    """Paste a block that serves, and let it go on behind. Yields where it serves."""
+    port = free_port()
+    shell.paste(f"export PORT={port}")
+    pid = int(shell.paste(f"{text.rstrip()} &\necho $!"))
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < deadline
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+
+
+def test_a_service_is_watched_as_the_page_says(shell: Shell, database_url: str) -> None:
+    [serves], [asks], [limits] = apart("METRICS_PORT=9100"), apart("127.0.0.1:9100/metrics"), apart("RateLimit-Policy")
+    metrics = str(free_port())
+    shell.paste("export RATE_LIMIT=600/minute")
+    with served_by(shell, serves.text.replace("9100", metrics)) as url:
+        who = {"authorization": f"Bearer {token(secrets.token_hex(8))}"}
+        headers = httpx.get(f"{url}/api/tasks", headers=who).headers
+        said = "".join(f"{name}: {headers[name]}\n" for name in ("RateLimit-Policy", "RateLimit"))
+        moment = re.compile(r"t=\d+")
+        assert moment.sub("t=…", said) == moment.sub("t=…", limits.text)
+        assert 'tasks_http_requests_total{method="GET",route="/api/tasks",status="200"}' in shell.paste(
+            asks.text.replace("9100", metrics)
+        )
+
+
+def test_a_service_sends_traces_as_the_page_says(shell: Shell, database_url: str) -> None:
+    [block] = apart("OTEL_EXPORTER_OTLP_ENDPOINT=")
+    collector = Collector()
+    try:
+        with served_by(shell, block.text.replace("http://localhost:4318", collector.url)) as url:
+            httpx.get(f"{url}/health/live")
+            deadline = time.monotonic() + 20
+            while not collector.received:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        collector.server.shutdown()
+        collector.server.server_close()
+
+
+# PostgreSQL refuses to run as root: so do these, as `app/embedded.py` does.
+AS_SERVER_USER = """#!{python}
+import subprocess, sys
+sys.path.insert(0, {root!r})
+from app.server_user import BIN, server_user
+user = server_user()
+whom = dict(user=user.pw_uid, group=user.pw_gid, extra_groups=[]) if user else {{}}
+raise SystemExit(subprocess.call([BIN / {program!r}, *sys.argv[1:]], stdin=subprocess.DEVNULL, cwd="/", **whom))
+"""
+
+
+def test_a_replica_is_made_and_promoted_as_the_page_says(shell: Shell, place: Path) -> None:
+    [role], [copies], [promotes] = apart("CREATE ROLE replica"), apart("pg_basebackup"), apart("promote")
+    [waits] = apart("synchronous_standby_names")
+    for program in ("psql", "pg_basebackup", "pg_ctl"):
+        (place / program).write_text(AS_SERVER_USER.format(python=sys.executable, root=str(ROOT), program=program))
+        (place / program).chmod(0o755)
+
+    def is_replica() -> str:
+        return shell.paste("psql -Atc 'SELECT pg_is_in_recovery()'").strip()
+
+    with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o777)
+        primary = Cluster(Path(folder, "one")).make()
+        with (primary._server.cluster / "postgresql.conf").open("a") as settings:
+            settings.write("listen_addresses = '127.0.0.1'\n")  # which the embedded server leaves empty
+        primary.start()
+        port = free_port()
+        shell.paste(f'PATH="$PWD:$PATH"; export PGHOST=127.0.0.1 PGPORT={primary.port} PGUSER=postgres')
+        shell.paste(f"export PGDATA={folder}/two")
+        try:
+            assert "CREATE ROLE" in shell.paste(role.text)
+            copy, start = copies.text.replace("-h db1", "-h 127.0.0.1").splitlines()
+            shell.paste(copy)
+            shell.paste(f"export PGPORT={port}")  # on the second machine it would be the same
+            assert "server started" in shell.paste(start)
+            assert is_replica() == "t"
+            shell.paste(f"export PGPORT={primary.port}")
+            for statement in waits.text.splitlines():
+                shell.paste(f"psql -c {shlex.quote(statement)}")
+            assert shell.paste("psql -Atc 'SHOW synchronous_standby_names'").strip() == "ANY 1 (*)"
+            assert "CREATE TABLE" in shell.paste("psql -c 'CREATE TABLE acknowledged ()'")
+            shell.paste(f"export PGPORT={port}")
+            assert "server promoted" in shell.paste(promotes.text)
+            assert (is_replica(), "acknowledged" in shell.paste("psql -c '\\d'")) == ("f", True)
+        finally:
+            shell.paste("pg_ctl -m immediate stop")
+            primary.end()
+
+
+async def test_the_policy_is_the_one_that_the_page_shows(sql: asyncpg.Connection) -> None:
+    [block] = apart("CREATE POLICY")
+    shown = "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polname = 'tasks_of_owner'"
+    transaction = sql.transaction()
+    await transaction.start()
+    try:
+        made = await sql.fetchval(shown)
+        await sql.execute("DROP POLICY tasks_of_owner ON tasks")
+        await sql.execute(block.text)
+        assert made == await sql.fetchval(shown)
+    finally:
+        await transaction.rollback()
+
+
+async def test_statements_that_say_for_whom_they_are_find_that_owners_rows(
+    ada: httpx.AsyncClient, bob: httpx.AsyncClient, database_url: str, role: str
+) -> None:
+    hers, his = [(await each.post("/api/tasks", json={"title": "x"})).json()["data"]["id"] for each in (ada, bob)]
+    [block] = apart("RETURNING …")
+    update, insert = block.text.replace("RETURNING …", "RETURNING user_id;").split(";")[:2]
+    connection = await asyncpg.connect(database_url, server_settings={"role": role})
+    try:
+        assert await connection.fetch("SELECT * FROM tasks") == []
+        found = [[row["user_id"] for row in await connection.fetch(update, "ada", "ada", task)] for task in (hers, his)]
+        assert found == [["ada"], []]
+        made = await connection.fetch(insert, "ada", "x", None, "ada")
+        assert [row["user_id"] for row in made] == ["ada"]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch(insert, "bob", "x", None, "ada")
+    finally:
+        await connection.close()
