@@ -136,7 +136,13 @@ def test_a_method_without_a_route_is_401_or_405_and_one_that_the_parser_does_not
     assert ask(b"PROPFIND").status == 401
     answer = ask(b"PROPFIND", AUTH)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
-    assert [ask(b"BREW").status, ask(b"BREW", AUTH).status] == [400, 400]
+    for answer in (ask(b"BREW"), ask(b"BREW", AUTH)):
+        assert answer.status == 400
+        assert json.loads(answer.body)["error"].keys() == {"code", "message"}
+        assert json.loads(answer.body)["error"]["code"] == "BAD_REQUEST"
+        kept = {name: answer.headers.get(name) for name in ("cache-control", "x-content-type-options", "server")}
+        assert kept == {"cache-control": "no-store", "x-content-type-options": "nosniff", "server": None}
+        assert answer.headers["x-request-id"]
 
 
 def test_the_tag_of_a_task_that_has_changed_may_be_kept_and_is_asked_for_again(service: Any) -> None:
