@@ -52,12 +52,12 @@ Around them: `main` puts the parts together, and `server` starts them, as severa
 when they stop. `settings` reads the environment (`environment`: and `.env`), with `variables` for the single value and
 `issuers` for those whose tokens are believed.
 `database` is the database as the rest sees it (`as_staff`: as Piccolo does): `pool` makes its connections, `primary`
-finds the server that takes changes, `lanes` hands connections out, `steps` for whole transactions, `owner_queue` lets
-each owner have two statements in flight, `groups` sends changes together that come at once, `pulse` asks whether it is
-there, `embedded` is the PostgreSQL that starts when no DATABASE_URL is given (`server_user`: as whom),
-`connection_errors` says which database is used, or why it cannot be, `migrations` knows whether the tables are
-there, `upkeep` removes what is over, by the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables
-are ours.
+finds the server that takes changes, `search_path` the schema of DATABASE_SCHEMA, `lanes` hands connections out,
+`steps` for whole transactions, `owner_queue` lets each owner have two statements in flight, `groups` sends changes
+together that come at once, `pulse` asks whether it is there, `embedded` is the PostgreSQL that starts when no
+DATABASE_URL is given (`server_user`: as whom), `connection_errors` says which database is used, or why it cannot be,
+`migrations` knows whether the tables are there (`occupied`: or somebody else's), `upkeep` removes what is over, by
+the steps of `removal`, and `piccolo_app` tells Piccolo's commands which tables are ours.
 `admin` (with `staff`, who may log in to it, `admin_house`, which builds it, `admin_views`, `admin_tables`,
 `admin_staff` and `admin_rows`, what they see there, `admin_failures`, how it refuses, and `admin_page`, what runs in
 their browsers), `docs` (with `openapi` and its `schemas`, `wording` and `examples`) and `health` (with `home_page`) are

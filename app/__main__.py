@@ -150,19 +150,20 @@ def _token(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _psql(chosen: Settings, options: argparse.Namespace) -> None:
-    from app import embedded, migrations, pool
+    from app import embedded, migrations, pool, search_path
 
+    url = pool.without_foreign_options(chosen.database_url or "")
+    url, path = search_path.for_psql(url, asyncio.run(migrations.reach(chosen)))
     if chosen.database_url is None:
-        raise SystemExit(embedded.server(chosen.data_dir).psql(*options.others))
-    asyncio.run(migrations.reach(chosen))
-    url = pool.without_foreign_options(chosen.database_url)
+        raise SystemExit(embedded.server(chosen.data_dir).psql(*options.others, **path))
     login = urlsplit(url).netloc.rpartition("@")[0]
     user, _colon, password = login.partition(":")
     # Whoever may list this machine's processes sees their arguments, but not their environment.
     secret = {"PGPASSWORD": unquote(password)} if password else {}
     # Where the URL says nothing of it: the server that the service would take.
     server = {"PGTARGETSESSIONATTRS": "primary"}
-    raise SystemExit(embedded.psql(url.replace(f"//{login}@", f"//{user}@", 1), *options.others, **secret, **server))
+    url = url.replace(f"//{login}@", f"//{user}@", 1)
+    raise SystemExit(embedded.psql(url, *options.others, **secret, **server, **path))
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:

@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncpg
 
 from app.primary import TROUBLE, NoPrimary
+from app.search_path import NotFirst
 from app.settings import ROOT, Settings
 from app.variables import each_host
 
 NOT_USABLE = (*TROUBLE, subprocess.CalledProcessError)  # the last: of the embedded PostgreSQL
 
-# By the first kind that an error is of. `{create}` is the command that makes the database.
+# By the first kind that an error is of. `{create}` is the command that makes the database, `{look}` the statement that
+# has a login look into the schema of DATABASE_SCHEMA.
 CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     (
         asyncpg.InvalidCatalogNameError,
@@ -31,6 +33,11 @@ CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     ),
     (asyncpg.InsufficientPrivilegeError, "this user may not do that", "Let the database belong to this user."),
     (NoPrimary, "no server there takes changes", "Name the primary in DATABASE_URL, or promote a replica."),
+    (
+        NotFirst,
+        "a pooler passes no settings on, and PostgreSQL does not look into the schema of DATABASE_SCHEMA first",
+        "Say there: {look} Then let the pooler connect anew.",
+    ),
     (socket.gaierror, "no such host is known", "Correct the host in DATABASE_URL."),
     (ssl.SSLError, "TLS failed", "Correct sslmode or sslrootcert in DATABASE_URL, or the server's certificate."),
     (ConnectionRefusedError, "nothing listens there", "Start PostgreSQL, or correct host and port in DATABASE_URL."),
@@ -47,11 +54,12 @@ def just(*arguments: str) -> str:
 
 
 def describe(settings: Settings) -> str:
-    """Return which database the service uses, for people: name, hosts, ports and user."""
+    """Return which database the service uses, for people: name, hosts, ports, user, and the schema if one is set."""
+    schema = f', schema "{settings.database_schema}"' if settings.database_schema else ""
     if settings.database_url is None:
-        return f"the embedded PostgreSQL in {settings.data_dir / 'postgres'}"
+        return f"the embedded PostgreSQL in {settings.data_dir / 'postgres'}{schema}"
     name, hosts, user = _parts(settings.database_url)
-    return f'the database "{name}" on {", ".join(hosts)} as user "{user}"'
+    return f'the database "{name}" on {", ".join(hosts)} as user "{user}"{schema}'
 
 
 def explain(error: BaseException, settings: Settings) -> str:
@@ -91,8 +99,13 @@ def _cause(error: BaseException, settings: Settings) -> tuple[str, str]:
         error = ConnectionRefusedError()
     for kind, reason, way_out in CAUSES:
         if isinstance(error, kind):
-            return reason, way_out.format(create=_create(settings.database_url))
+            return reason, way_out.format(create=_create(settings.database_url), look=_look(settings))
     return type(error).__name__, ""
+
+
+def _look(settings: Settings) -> str:
+    name, _hosts, user = _parts(settings.database_url or "")
+    return f'ALTER ROLE "{user}" IN DATABASE "{name}" SET search_path = "{settings.database_schema}", public;'
 
 
 def _create(url: str) -> str:

@@ -17,7 +17,7 @@ from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from app import embedded, migrations, pool, settings, user_table
 from app.as_staff import StaffTransaction, fetch_as_staff
-from app.connection_errors import explain, just
+from app.connection_errors import explain
 from app.failures import Unavailable
 from app.pulse import Pulse
 from app.statements import Statement
@@ -68,12 +68,12 @@ class Database(PostgresEngine):
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
         async with self.pool.acquire() as connection:
-            return await fetch_as_staff(connection, query, args or ())
+            return await fetch_as_staff(connection, query, args or (), self.pool)
 
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> list[asyncpg.Record]:
         connection = await self.get_new_connection()
         try:
-            return await fetch_as_staff(connection, query, args or ())
+            return await fetch_as_staff(connection, query, args or (), None)
         finally:
             await connection.close()
 
@@ -198,9 +198,9 @@ class Database(PostgresEngine):
         self._ours = embedded.server(chosen.data_dir) if chosen.database_url is None else None
         heard = self._heard
         told = False
-        while missing := await _until_it_works(_missing_migrations, chosen, heard):
+        while lacking := await _until_it_works(migrations.lacks, chosen, heard):
             if not told:
-                logger.warning("The database lacks %d migrations. Apply them: %s", len(missing), just("migrate"))
+                logger.warning(lacking)
                 told = True
             heard.set()
             await asyncio.sleep(0.5)
@@ -214,14 +214,6 @@ class Database(PostgresEngine):
         self.ready = True
         heard.set()
         logger.info("The database is ready.")
-
-
-async def _missing_migrations(chosen: settings.Settings) -> set[tuple[str, str]]:
-    connection = await pool.connect(chosen)
-    try:
-        return await migrations.missing(connection)
-    finally:
-        await connection.close(timeout=chosen.database_timeout)
 
 
 async def _until_it_works(attempt: Attempt[T], chosen: settings.Settings, heard: asyncio.Event) -> T:

@@ -108,10 +108,10 @@ class EmbeddedPostgres:
                 finally:
                     self._users.release_write_lock()  # closes its file, too, where it was not ours
 
-    def psql(self, *arguments: str) -> int:
+    def psql(self, *arguments: str, **environment: str) -> int:
         """Start the server if need be, open psql on it, and return psql's exit status."""
         where = (f"--host={self.start()['host']}", f"--port={PORT}", "--username=postgres", "--dbname=postgres")
-        return psql(*where, *arguments)
+        return psql(*where, *arguments, **environment)
 
     def _hold(self) -> None:
         self.cluster.parent.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from app.variables import ConfigurationError
 # Every variable that `settings` reads.
 NAMES = (
     "DATABASE_URL",
+    "DATABASE_SCHEMA",
     "DATABASE_POOL_MIN",
     "DATABASE_POOL_MAX",
     "DATABASE_TIMEOUT",

@@ -1,6 +1,7 @@
 """Are the tables there? And, where it is asked for: make them."""
 
 import asyncio
+import logging
 import os
 import re
 import secrets
@@ -12,9 +13,12 @@ from typing import Any
 
 import asyncpg
 
-from app import roles
+from app import occupied, pool, roles, search_path
+from app.connection_errors import just
 from app.pool import connect
 from app.settings import ROOT, Settings
+
+logger = logging.getLogger(__name__)
 
 # The Piccolo apps of piccolo_conf.APP_REGISTRY, and the folders where their migrations lie.
 FOLDERS = {
@@ -56,6 +60,10 @@ class MigrationError(Exception):
     """A migration could not be applied, and nothing was changed; the message tells why."""
 
 
+class Occupied(MigrationError):
+    """There are tables of somebody else's, which have the names of ours."""
+
+
 class Blocked(MigrationError):
     """Somebody uses a table that is to be changed, and went on with it all the while."""
 
@@ -70,25 +78,45 @@ def known() -> set[tuple[str, str]]:
     }
 
 
-async def missing(connection: Any) -> set[tuple[str, str]]:
-    """Return (app, id) of every migration that this version brings and the database lacks."""
-    # Asked beforehand, since a failure would end the transaction that we may be in, and its locks.
-    if (await connection.fetch("SELECT to_regclass('migration') IS NULL"))[0][0]:
-        return known()
-    rows = await connection.fetch("SELECT app_name, name FROM migration")
-    return known() - {(row["app_name"], row["name"]) for row in rows}
+async def missing(connection: Any, schema: str | None = None) -> set[tuple[str, str]]:
+    """Return (app, id) of every migration that this version brings and the database, or the schema, lacks."""
+    return known() - await occupied.recorded(connection, schema)
 
 
-async def reach(settings: Settings) -> None:
-    """Connect, and hang up. Raises what asyncpg raises where the database cannot be used."""
-    await (await connect(settings)).close(timeout=settings.database_timeout)
+async def reach(settings: Settings) -> str | None:
+    """Connect, and return the `search_path` to set in a session of one's own; None where there is none to be set.
+
+    Raises what asyncpg raises where the database cannot be used.
+    """
+    connection = await connect(settings)
+    try:
+        async with connection.transaction():
+            if settings.database_schema is None or await pool.is_pooler(connection):
+                return None
+            await connection.execute(f"SELECT {search_path.set_local(settings.database_schema)}")
+            return await connection.fetchval("SELECT current_setting('search_path')")
+    finally:
+        await connection.close(timeout=settings.database_timeout)
+
+
+async def lacks(settings: Settings) -> str:
+    """Return what to tell about a database that is not migrated; nothing where it is. Raises as `reach`."""
+    connection = await connect(settings)
+    try:
+        lacking = await missing(connection, settings.database_schema)
+        if not lacking:
+            return ""
+        told = await occupied.told(connection, settings.database_schema, known())
+        return told or f"The database lacks {len(lacking)} migrations. Apply them: {just('migrate')}"
+    finally:
+        await connection.close(timeout=settings.database_timeout)
 
 
 async def newest(settings: Settings) -> str | None:
     """Return the newest of our migrations that the database has, or None where it has none. Raises as `reach`."""
     connection = await connect(settings)
     try:
-        ours = known() - await missing(connection)
+        ours = known() - await missing(connection, settings.database_schema)
         return max((name for app, name in ours if app == "tasks"), default=None)
     finally:
         await connection.close(timeout=settings.database_timeout)
@@ -124,16 +152,29 @@ async def _is_applied(connection: asyncpg.Connection, app: str, name: str) -> bo
 async def migrate(settings: Settings) -> str:
     """Apply what is missing: all of it or nothing, and once, however many processes ask for it at the same time.
 
-    Returns what Piccolo printed, or nothing where there was nothing to do. Raises MigrationError and Blocked, and what
-    asyncpg raises where there is no database.
+    Returns what Piccolo printed, or nothing where there was nothing to do. Raises MigrationError, Occupied and Blocked,
+    and what asyncpg raises where there is no database.
     """
+    schema = settings.database_schema
     connection = await connect(settings)
     try:
-        if not await missing(connection) and not await roles.needed(connection):
+        lacking = await missing(connection, schema)
+        if not lacking and not await _needs_roles(connection, schema):
             return ""
+        if lacking and (told := await occupied.told(connection, schema, known())):
+            raise Occupied(told)
+        if lacking == known() and (others := await occupied.others(connection, schema)):
+            logger.warning(occupied.BESIDE, ", ".join(others))
     finally:
         await connection.close(timeout=settings.database_timeout)
     return await _run(settings, "forwards")
+
+
+async def _needs_roles(connection: asyncpg.Connection, schema: str | None) -> bool:
+    async with connection.transaction():
+        if schema is not None:
+            await connection.execute(f"SELECT {search_path.set_local(schema)}")
+        return bool(await roles.needed(connection))
 
 
 async def rollback(settings: Settings) -> str:
@@ -145,7 +186,11 @@ async def _run(settings: Settings, direction: str) -> str:
     """Let Piccolo work in a process of its own: its queries have no timeout there, and it prints."""
     command = (sys.executable, *COMMAND, direction)
     # The same database, whatever the environment says by now; and a secret, because there has to be one.
-    chosen = {"DATABASE_URL": settings.database_url or "", "JWT_SECRET": secrets.token_hex(32)}
+    chosen = {
+        "DATABASE_URL": settings.database_url or "",
+        "DATABASE_SCHEMA": settings.database_schema or "",
+        "JWT_SECRET": secrets.token_hex(32),
+    }
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env={**os.environ, **chosen}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

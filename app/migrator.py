@@ -18,7 +18,7 @@ from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.apps.migrations.tables import Migration
 
-from app import migrations, roles
+from app import migrations, roles, search_path, settings
 from app.as_staff import AS_STAFF, StaffTransaction
 from app.database import database
 from app.migrations import BLOCKED, FAILED, UNREACHABLE
@@ -36,6 +36,9 @@ WITHOUT_TIMEOUTS = """
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
         'row_security')
 """
+
+_WHO_AND_WHERE = "SELECT quote_ident(current_user), EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+_IS_FIRST = "SELECT current_schema() = $1 AND has_schema_privilege($1, 'CREATE')"
 
 # What may be over a moment later: a table in use, another database of the server that migrates and drops or makes the
 # role that both used in former versions (PostgreSQL calls that "tuple concurrently updated").
@@ -64,6 +67,16 @@ TAKEN = (
 )
 
 
+class NoSchema(Exception):
+    """The login may not make the schema of DATABASE_SCHEMA, or nothing in it. The message says what to do."""
+
+    def __init__(self, what: str, schema: str, statement: str) -> None:
+        """Take what it may not, and the statement that lets it."""
+        super().__init__(
+            f'this user may not {what} the schema "{schema}". Its owner, or a superuser, says: {statement};'
+        )
+
+
 class MigratingTransaction(StaffTransaction):
     """The one transaction in which everything is migrated, by one process at a time."""
 
@@ -79,7 +92,8 @@ class MigratingTransaction(StaffTransaction):
 
 async def _keep_changes_out(connection: Any) -> None:
     """Lock what each change of a task locks, before anything else is: a migration may take them in another order."""
-    if await connection.fetchval("SELECT to_regclass('revisions') IS NOT NULL AND to_regclass('tasks') IS NOT NULL"):
+    revisions, tasks = (search_path.oid(settings.current().database_schema, name) for name in ("revisions", "tasks"))
+    if await connection.fetchval(f"SELECT {revisions} IS NOT NULL AND {tasks} IS NOT NULL"):
         await connection.execute(f"SET LOCAL lock_timeout = '{FIRST_LOCK_TIMEOUT}'")
         await connection.execute("LOCK TABLE revisions, tasks IN SHARE ROW EXCLUSIVE MODE")
         await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -88,10 +102,12 @@ async def _keep_changes_out(connection: Any) -> None:
 async def forwards() -> MigrationResult:
     """Apply what is missing, and let the service's roles have what is theirs."""
     connection = _connection()
-    await migrations.heal(connection)
+    schema = settings.current().database_schema
+    await _enter(connection, schema)
+    await _heal(connection, schema)
     result = MigrationResult(success=True)
-    if await migrations.missing(connection):
-        if await connection.fetchval("SELECT to_regclass('migration') IS NULL"):
+    if await migrations.missing(connection, schema):
+        if await connection.fetchval(f"SELECT {search_path.oid(schema, 'migration')} IS NULL"):
             await Migration.create_table()  # Piccolo would take one of another schema for ours
         await _keep_changes_out(connection)
         result = await run_forwards("all")
@@ -101,9 +117,35 @@ async def forwards() -> MigrationResult:
 
 async def backwards() -> MigrationResult:
     """Take the newest of our migrations back."""
-    await migrations.heal(_connection())
+    schema = settings.current().database_schema
+    await _enter(_connection(), schema)
+    await _heal(_connection(), schema)
     await _keep_changes_out(_connection())
     return await run_backwards("tasks", "1", auto_agree=True)
+
+
+async def _enter(connection: Any, schema: str | None) -> None:
+    """Make the schema of DATABASE_SCHEMA where it is not there, and look there first. Raises NoSchema."""
+    if schema is None:
+        return
+    login, is_there = await connection.fetchrow(_WHO_AND_WHERE, schema)
+    if not is_there:
+        try:
+            await connection.execute(f'CREATE SCHEMA "{schema}"')
+        except asyncpg.InsufficientPrivilegeError:
+            raise NoSchema("make", schema, f'CREATE SCHEMA "{schema}" AUTHORIZATION {login}') from None
+    await connection.execute(f"SELECT {search_path.set_local(schema)}")
+    if not await connection.fetchval(_IS_FIRST, schema):
+        raise NoSchema("make tables in", schema, f'GRANT USAGE, CREATE ON SCHEMA "{schema}" TO {login}')
+
+
+async def _heal(connection: Any, schema: str | None) -> None:
+    """Look at this schema alone: what another installation has, in another one, is nothing of ours."""
+    path = await connection.fetchval("SELECT current_setting('search_path')")
+    if schema is not None:
+        await connection.execute("SELECT set_config('search_path', $1, true)", f'"{schema}"')
+    await migrations.heal(connection)
+    await connection.execute("SELECT set_config('search_path', $1, true)", path)
 
 
 def _connection() -> Any:
@@ -148,9 +190,11 @@ def _told(reason: str, which: str, error: Exception) -> str:
         )
     if _code(error) == UNREACHABLE:
         return f"Nothing was migrated: the database went away{which}. {reason}"
+    if isinstance(error, NoSchema):
+        return f"Nothing was migrated: {error}"
     hint = ""
     if isinstance(error, TAKEN):
-        hint = " These migrations have not made that: give it another name, or the service a database of its own."
+        hint = " These migrations have not made that: give it another name, or see docs/existing-database.md."
     return f"Nothing was migrated: a migration{which} failed. {reason.rstrip('.')}.{hint}"
 
 

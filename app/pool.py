@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg
 from asyncpg import connect_utils
 
-from app import embedded, roles, user_table
+from app import embedded, roles, search_path, user_table
 from app.groups import GroupingPool
 from app.primary import TROUBLE as TROUBLE
 from app.primary import Servers
@@ -111,7 +111,7 @@ async def open_pool(settings: Settings) -> GroupingPool:
     Raises what asyncpg does, and TimeoutError.
     """
     reach = await _way(settings)
-    suited = await _suited(reach, seconds=settings.database_timeout)
+    suited = await _suited(reach, settings)
     pool = _kind(settings)(
         connect=reach,
         **suited,
@@ -134,7 +134,12 @@ async def open_pool(settings: Settings) -> GroupingPool:
 
 
 async def begin(pool: GroupingPool, settings: Settings) -> asyncpg.Record:
-    """Tell the database what its triggers have to know, and return what the service has to. Raises what `run` does."""
+    """Tell the database what its triggers have to know, and return what the service has to.
+
+    Raises what `run` does, and NotFirst.
+    """
+    if settings.database_schema not in (None, (await pool.run("SELECT current_schema()", []))[0][0]):
+        raise search_path.NotFirst
     return (await pool.run(ABOUT, [settings.history_versions]))[0]
 
 
@@ -181,19 +186,31 @@ def _servers(url: str) -> Servers:
 def without_foreign_options(url: str) -> str:
     """Return the URL without what only other clients understand."""
     query = parse_qsl(urlsplit(url).query)
-    options = urlencode([(name, value) for name, value in query if name not in FOREIGN_OPTIONS])
+    # Not `+` for a space, which libpq does not read.
+    options = urlencode([each for each in query if each[0] not in FOREIGN_OPTIONS], quote_via=quote)
     return url.partition("?")[0] + (f"?{options}" if options else "")
 
 
-async def _suited(reach: Callable[..., Awaitable[asyncpg.Connection]], *, seconds: Any) -> dict[str, Any]:
+async def _suited(reach: Callable[..., Awaitable[asyncpg.Connection]], settings: Settings) -> dict[str, Any]:
     """A pooler tells a process id of its own making; the server behind it knows its real one."""
+    seconds: Any = settings.database_timeout
     probe = await reach(timeout=seconds, command_timeout=seconds, statement_cache_size=0)
     try:
         async with probe.transaction():
-            if await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid():
-                return FOR_A_POOLER  # and no settings, which it would refuse
+            if await is_pooler(probe):
+                # No settings, which it would refuse: the schema has to be the login's own first one.
+                await search_path.check(probe, settings.database_schema)
+                return FOR_A_POOLER
+            if settings.database_schema is not None:
+                await probe.execute(f"SELECT {search_path.set_local(settings.database_schema)}")
+            path = {"search_path": await probe.fetchval(search_path.OF_LOGIN)}
             # It owns nothing and is no superuser, so that row-level security holds for us (docs/isolation.md).
             role = await probe.fetchval(roles.NAME)
-            return {"server_settings": _server_settings(seconds) | ({"role": role} if role else {})}
+            return {"server_settings": _server_settings(seconds) | path | ({"role": role} if role else {})}
     finally:
         await probe.close(timeout=seconds)
+
+
+async def is_pooler(connection: asyncpg.Connection) -> bool:
+    """Tell whether a pooler is at the other end, and not a server. Inside of a transaction it stays so."""
+    return await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()

@@ -7,12 +7,12 @@ import asyncio
 
 import asyncpg
 
-from app import pool
+from app import pool, search_path
 from app.primary import NoPrimary
 from app.settings import Settings
 
 # A database that was made anew under us does not answer before it is migrated.
-QUESTION = "SELECT pg_is_in_recovery() OR to_regclass('rate_limits') IS NULL"
+QUESTION = "SELECT pg_is_in_recovery() OR {} IS NULL"
 SECONDS = 1.0  # for which an answer is waited for; whoever asks later asks anew
 
 
@@ -22,6 +22,7 @@ class Pulse:
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
         self._settings = settings
+        self._question = QUESTION.format(search_path.oid(settings.database_schema, "rate_limits"))
         self._connection: asyncpg.Connection | None = None
         self._questions: set[asyncio.Task[None]] = set()
         self._latest: asyncio.Task[None] | None = None
@@ -57,7 +58,7 @@ class Pulse:
         # To cancel a question asks the server too, which may be silent. To hang up does not.
         limit = asyncio.get_running_loop().call_later(SECONDS, connection.terminate)
         try:
-            if await connection.fetchval(QUESTION):
+            if await connection.fetchval(self._question):
                 raise NoPrimary
         except BaseException:
             connection.terminate()

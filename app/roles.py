@@ -54,6 +54,10 @@ NAME = f"""
         WHERE d.datname = current_database() AND tasks.oid = to_regclass('tasks')
     )
     AND {_MAY_TAKE_ON} AND has_table_privilege(r.oid, to_regclass('"user"'), 'INSERT')
+    AND (
+        SELECT bool_and(has_schema_privilege(r.oid, c.relnamespace, 'USAGE'))
+        FROM pg_class AS c WHERE c.oid IN (to_regclass('tasks'), to_regclass('"user"'))
+    )
 """
 
 # One row: who we are here. No row where there are no tables, or where they are not ours to grant.
@@ -106,7 +110,11 @@ _RIGHTS = """
     SELECT o.kind, o.object, o.name, quote_ident(owner.rolname) AS owner, o.is_definer, o.path,
         a.privilege_type AS right,
         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS grantee,
-        coalesce(r.rolname ~ '^tasks_(app|definer)(_[0-9]+_[0-9]+)?$', false) AS is_ours
+        -- Not one of another installation, in another schema of this database: the table of users may be both's.
+        coalesce(r.rolname ~ '^tasks_(app|definer)(_[0-9]+_[0-9]+)?$', false) AND NOT EXISTS (
+            SELECT FROM pg_namespace AS n, pg_database AS d WHERE d.datname = current_database() AND n.oid <> $1
+                AND r.rolname ~ format('^tasks_(app|definer)_%s_%s$', d.oid, n.oid)
+        ) AS is_ours
     FROM objects AS o JOIN pg_roles AS owner ON owner.oid = o.owner
     LEFT JOIN aclexplode(o.acl) AS a ON a.grantee <> o.owner LEFT JOIN pg_roles AS r ON r.oid = a.grantee
     ORDER BY o.kind, o.object
@@ -114,6 +122,13 @@ _RIGHTS = """
 _LACKS_POLICY = """
     SELECT to_regclass($1) IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_policy WHERE polrelid = to_regclass($1) AND polroles = ARRAY[to_regrole($2)::oid]
+    )
+"""
+# The schema of a table of users that is not beside ours, where the role is not let into it, and we may do that.
+_CLOSED = """
+    SELECT quote_ident(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('"user"') AND n.oid <> $1 AND pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
+        SELECT FROM aclexplode(n.nspacl) WHERE grantee IN (0, to_regrole($2)::oid) AND privilege_type = 'USAGE'
     )
 """
 # Where no other database of the server needs it; and not if that takes a wait.
@@ -150,6 +165,8 @@ async def needed(connection: Any) -> list[str]:
         wanted |= {(row["object"], right, role) for row in rows for right in rights.get(row["name"], ())}
         wanted.add((facts["schema_name"], "USAGE", role))
     statements += _rights(rows, wanted, facts)
+    if facts["service"] in usable and (closed := await connection.fetchval(_CLOSED, facts["schema"], facts["service"])):
+        statements.append(f"GRANT USAGE ON SCHEMA {closed} TO {facts['service']}")
     if facts["definer"] in usable and await connection.fetchval(_LACKS_POLICY, UNHIDDEN_FROM_DEFINER, facts["definer"]):
         statements.append(f"DROP POLICY IF EXISTS tasks_definer ON {UNHIDDEN_FROM_DEFINER}")  # of another database's
         statements.append(f"CREATE POLICY tasks_definer ON {UNHIDDEN_FROM_DEFINER} TO {facts['definer']} USING (true)")

@@ -31,6 +31,8 @@ ANY_LOCAL = (
     "answers. With DATABASE_URL, those of FRONTEND_URL alone may."
 )
 
+NOT_MIGRATED = "Migrating failed; the service stays unready. %s"
+
 BACKLOG = 2048  # connections that have not been accepted yet; uvicorn's own number
 KEEP_ALIVE_SECONDS = 5
 GRACE_SECONDS = 7  # for requests that are being served when the service is told to stop; all of it takes 10 at most
@@ -154,17 +156,28 @@ def _nothing(_number: int, _frame: FrameType | None) -> None:
 
 
 def _migrate_in_background(settings: Settings) -> None:
-    """Migrate as soon as the database is there. Our own we wait for; another has a head start, if it is there."""
+    """Migrate as soon as the database is there. Our own we wait for; another has a head start, if it is there.
+
+    Raises SystemExit where by then it has turned out that somebody else's tables are in the way.
+    """
     tried = threading.Event()
+    in_the_way: list[str] = []
 
     def run() -> None:
         try:
             asyncio.run(_migrate(settings, tried))
+        except migrations.Occupied as error:
+            in_the_way.append(f"{error}")
+            if tried.is_set():  # and nobody waits any more
+                logger.error(NOT_MIGRATED, error)
         finally:
             tried.set()
 
     threading.Thread(target=run, name="migrate", daemon=True).start()
     tried.wait(None if settings.database_url is None else HEAD_START_SECONDS)
+    tried.set()
+    if in_the_way:
+        raise SystemExit(in_the_way[0])
 
 
 async def _migrate(settings: Settings, tried: threading.Event) -> None:
@@ -178,8 +191,10 @@ async def _migrate(settings: Settings, tried: threading.Event) -> None:
         except migrations.Blocked as error:
             logger.warning("%s Trying on.", error)
             tried.set()
+        except migrations.Occupied:
+            raise
         except migrations.MigrationError as error:
-            logger.error("Migrating failed; the service stays unready. %s", error)
+            logger.error(NOT_MIGRATED, error)
             return
         except TROUBLE as error:
             if not told:

@@ -26,6 +26,7 @@ from app.variables import (
     path_prefix,
     rate,
     refuse,
+    schema,
     seconds,
     switch,
     wants_encoding,
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured. Times are in seconds; `docs/configuration.md` has the table."""
 
     database_url: str | None
+    database_schema: str | None = None  # None: where the login looks first
     jwt_secrets: tuple[str, ...]  # all verify HS256, the first signs; none where only issuers are believed
     issuers: tuple[Issuer, ...] = ()
     accounts: bool | None = None  # None: where the table of users is ours
@@ -109,6 +111,7 @@ def load(env: Mapping[str, str], data_dir: Path = ROOT / ".data") -> Settings:
     pool_max = whole_number(given, "DATABASE_POOL_MAX", 10, 1, 1000)
     return Settings(
         database_url=database_url,
+        database_schema=schema(given, "DATABASE_SCHEMA"),
         jwt_secrets=_jwt_secrets(given, database_url, data_dir, is_needed=accounts is not False or not believed),
         issuers=believed,
         accounts=accounts,

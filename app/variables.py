@@ -20,6 +20,9 @@ PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 ENDPOINT = re.compile(r"(https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~%-]*[\w.~%-])?)/*", re.ASCII)
 # RFC 3986, appendix B.
 URL = re.compile(r"postgres(?:ql)?://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+# Of PostgreSQL's identifiers those that need no escape in quotes.
+SCHEMA = re.compile(r"(?!pg_|information_schema$)[^\W\d][\w-]*")
+MAX_IDENTIFIER_BYTES = 63
 RATE = re.compile(r"([0-9]{1,10})(?:/(second|minute|hour))?")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 MAX_REQUESTS = 1_000_000_000
@@ -133,6 +136,18 @@ def path_prefix(given: Mapping[str, str], name: str) -> str:
     raise refuse(
         name, repr(text), "a path like /todo, of letters, digits and - . _ ~, and not /api, /admin, /docs or /health"
     )
+
+
+def schema(given: Mapping[str, str], name: str) -> str | None:
+    """Return the name of a schema as it is written, capitals too, or None where none is. Raises ConfigurationError."""
+    text = given.get(name)
+    if text is None or (SCHEMA.fullmatch(text) and len(text.encode()) <= MAX_IDENTIFIER_BYTES):
+        return text
+    allowed = (
+        f"the name of one schema: 1 to {MAX_IDENTIFIER_BYTES} bytes of letters, digits, _ and -, not beginning with a"
+        " digit, - or pg_, and not information_schema"
+    )
+    raise refuse(name, repr(text), allowed)
 
 
 def endpoint(given: Mapping[str, str], name: str) -> str | None:

@@ -47,6 +47,7 @@ class TestDefaults:
 
         assert {name: getattr(found, name) for name in found.__struct_fields__} == {
             "database_url": None,
+            "database_schema": None,
             "jwt_secrets": ((data_dir / "jwt_secret").read_text(),),
             "issuers": (),
             "accounts": None,
@@ -124,6 +125,40 @@ class TestRootPath:
     )
     def test_what_is_none_or_one_of_ours_is_refused(self, refusal: Callable[..., str], text: str) -> None:
         assert refusal(ROOT_PATH=text).startswith("ROOT_PATH is ")
+
+
+class TestSchema:
+    @pytest.mark.parametrize(
+        "name", ["tasks_api", "Tasks", "to-do", "_x", "möbel", "x" * 63, "ö" * 31, "PG_x", "pgx", "user"]
+    )
+    def test_a_name_is_taken_as_it_is_written(self, name: str) -> None:
+        assert chosen(DATABASE_SCHEMA=f" {name} ").database_schema == name
+        assert chosen(DATABASE_SCHEMA="").database_schema is None
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(
+                "pg_tasks",
+                "pg_",
+                "information_schema",
+                "x" * 64,
+                "ö" * 32,
+                "1st",
+                "-x",
+                "$user",
+                "a b",
+                "a.b",
+                "a,public",
+            ),
+            *('"tasks"', 'a"b', "a'b", "a\\b", "a;b", "a\nb", "a\x00b", "a\udcff", "a$b"),
+        ],
+    )
+    def test_what_is_none_is_refused_and_told_what_is_allowed(self, refusal: Callable[..., str], name: str) -> None:
+        assert refusal(DATABASE_SCHEMA=name) == (
+            f"DATABASE_SCHEMA is {name!r}, but must be the name of one schema: 1 to 63 bytes of letters, digits, _ and"
+            " -, not beginning with a digit, - or pg_, and not information_schema."
+        )
 
 
 class TestNumbers:
@@ -613,6 +648,7 @@ class TestDotenv:
 
         assert copy.settings(PORT="9002", LOG_FORMAT="console") == {
             "database_url": None,
+            "database_schema": None,
             "jwt_secrets": [SECRET],
             "issuers": [],
             "accounts": None,
