@@ -768,19 +768,19 @@ class TestFailing:
     ) -> None:
         url = new_database()
         async with connected(url) as connection:
-            await connection.execute("CREATE TABLE tasks (theirs int)")
+            await connection.execute("CREATE TABLE tasks_in_order (theirs int)")
 
             with pytest.raises(migrations.MigrationError) as refused:
                 await migrations.migrate(configured(url))
 
             assert str(refused.value) == (
-                "Nothing was migrated: a migration (2026-11-21T02:50:00:000002) failed. DuplicateTableError: relation"
-                ' "tasks" already exists. These migrations have not made that: give it another name, or the service a'
-                " database of its own."
+                "Nothing was migrated: a migration (2026-11-21T02:50:00:000003) failed. DuplicateTableError: relation"
+                ' "tasks_in_order" already exists. These migrations have not made that: give it another name, or see'
+                " docs/existing-database.md."
             )
             assert await migrations.missing(connection) == migrations.known()
             tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-            assert await connection.fetch(tables) == [("tasks",)]
+            assert await connection.fetch(tables) == [("tasks_in_order",)]
             lock = f"SELECT pg_try_advisory_xact_lock({migrations.ADVISORY_LOCK})"
             assert await connection.fetchval(lock) is True
 
