@@ -3,10 +3,13 @@
 import asyncio
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -375,11 +378,25 @@ class TestCommands:
         assert run("migrate").returncode == 0
         assert run("rollback", "--yes").returncode == 0
 
+    def test_on_the_embedded_server_too(self) -> None:
+        env = {"DATABASE_URL": "", "DATABASE_SCHEMA": SCHEMA}
+        with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
+            for name in ("app", "piccolo_migrations"):
+                shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "piccolo_conf.py", folder)
+            assert run("migrate", home=folder, **env).returncode == 0
+            done = run("psql", "-At", "-c", "SELECT current_schema(), to_regclass('tasks')::text", home=folder, **env)
+            assert (done.stdout, done.stderr) == ("tasks_api|tasks\n", "")
+            done = run(
+                "psql", "-At", "-c", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", home=folder, **env
+            )
+            assert done.stdout == "0\n"
 
-def run(*arguments: str, text: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+
+def run(*arguments: str, home: Path | str = ROOT, text: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
+        cwd=home,
         env={**os.environ, **env},
         input=text,
         capture_output=True,
@@ -438,15 +455,19 @@ class TestOccupied:
             await sql.execute("DELETE FROM migration")
             assert await occupied.told(sql, None, migrations.known()) == ""
 
-    async def test_what_is_ours_is_not_in_the_way_forwards_and_backwards(self, new_database: Callable[[], str]) -> None:
-        chosen = configured(new_database(), None)
-        await migrations.migrate(chosen)
-        async with connected(chosen.database_url or "") as sql:
+    async def test_what_is_ours_is_not_in_the_way_forwards_and_backwards(
+        self, chosen: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DATABASE_SCHEMA", "")
+        settings.current.cache_clear()
+        unset = configured(chosen.database_url or "", None)
+        await migrations.migrate(unset)
+        async with connected(unset.database_url or "") as sql:
             assert await occupied.told(sql, None, migrations.known()) == ""
-            while await migrations.newest(chosen):
-                await migrations.rollback(chosen)
-                assert await occupied.told(sql, None, migrations.known()) == ""
-        assert await migrations.migrate(chosen) != ""
+            await rolled_back(unset)
+            assert await sql.fetchval(COUNT, "public") == 3
+            assert await occupied.told(sql, None, migrations.known()) == ""
+        assert await migrations.migrate(unset) != ""
 
     async def test_setting_public_changes_nothing_for_what_is_there(self, new_database: Callable[[], str]) -> None:
         url = new_database()

@@ -12,10 +12,10 @@ from app.settings import ROOT
 PASSWORD = "correct horse battery"
 
 
-def make_staff(name: str, database_url: str) -> None:
+def make_staff(name: str, database_url: str, **more: str) -> None:
     """Make a login, as `just admin-user` does."""
     command = [sys.executable, "-m", "app", "admin-user", name]
-    env = {**os.environ, "DATABASE_URL": database_url}
+    env = {**os.environ, "DATABASE_URL": database_url, **more}
     subprocess.run(command, input=f"{PASSWORD}\n", env=env, cwd=ROOT, capture_output=True, text=True, check=True)
 
 

@@ -16,6 +16,7 @@ from app.settings import ROOT
 from app.tasks import listing
 from tests.conftest import token
 from tests.live.conftest import Serve, Served
+from tests.live.staff import make_staff, staff_session
 from tests.live.test_documentation import matches
 from tests.test_migrations import BETTER_AUTH, connected
 from tests.test_search_path import configured, login, opened
@@ -108,6 +109,12 @@ async def test_in_a_schema_of_its_own_with_two_workers(new_database: Callable[[]
     assert await run(
         url, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
     ) == [(2,)]
+    # The admin sees ours, and its logins are in this schema too.
+    make_staff("grace", url, DATABASE_SCHEMA="tasks_api")
+    async with httpx.AsyncClient(base_url=service.url, headers=staff_session(service.url, "grace")) as staff:
+        rows = (await staff.get("/admin/api/tables/tasks/", params={"__page_size": 100})).json()["rows"]
+        assert len(rows) == 24
+        assert {4, 10} <= {row["id"] for row in rows}
     # When the other program deletes a user, the tasks go with the row.
     await run(url, """DELETE FROM tasks; DELETE FROM "user" WHERE id = 'u2'""", "SELECT 1")
     assert await run(url, "SET tasks.staff = 'on'", "SELECT count(*) FROM tasks_api.tasks WHERE user_id = 'u2'") == [
