@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.base import MigrationResult
 
-from app import migrations, migrator, occupied, pool, roles, search_path, settings, user_table
+from app import migrations, migrator, occupied, pool, roles, search_path, server, settings, user_table
 from app.connection_errors import describe, explain
 from app.database import Database, database
 from app.pulse import Pulse
@@ -424,6 +425,23 @@ class TestOccupied:
                 )
             )
             assert await everything(sql) == before
+
+    async def test_a_service_that_serves_already_says_so_and_stays_unready(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        may_go_on = threading.Event()
+
+        async def migrate(_: Settings) -> str:
+            await asyncio.to_thread(may_go_on.wait)
+            raise migrations.Occupied("There are tables.")
+
+        monkeypatch.setattr(migrations, "migrate", migrate)
+        monkeypatch.setattr(server, "HEAD_START_SECONDS", 0)
+        server._migrate_in_background(configured("postgresql://ada@127.0.0.1:1/tasks"))
+        may_go_on.set()
+        [thread] = [each for each in threading.enumerate() if each.name == "migrate"]
+        thread.join(20)
+        assert caplog.messages == ["Migrating failed; the service stays unready. There are tables."]
 
     @pytest.mark.parametrize("name", occupied.NAMES)
     async def test_each_table_of_ours_may_be_the_one(self, new_database: Callable[[], str], name: str) -> None:

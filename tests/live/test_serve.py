@@ -247,7 +247,7 @@ def test_a_migration_that_fails_leaves_the_service_unready_and_says_why(
 
     async def in_the_way() -> None:
         connection = await asyncpg.connect(url)
-        await connection.execute("CREATE TABLE tasks (something_else int)")
+        await connection.execute("CREATE TABLE tasks_in_order (something_else int)")
         await connection.close()
 
     asyncio.run(in_the_way())
