@@ -322,8 +322,8 @@ class TestItsTurn:
                 queries.delete_task(owner, task["id"], for_good=True) if for_good else trash.empty_trash(owner)
             )
             async with asyncio.timeout(5):
-                while not await sql.fetchval(IS_WAITED_FOR):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                while not await sql.fetchval(IS_WAITED_FOR):
+                    await sql.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
             await sql.execute("UPDATE tasks SET title = 'changed', deleted_at = NULL WHERE id = $1", task["id"])
         await removing
 
