@@ -269,6 +269,11 @@ class TestNewMigration:
         values = {ast.unparse(each.targets[0]): each.value for each in module.body if isinstance(each, ast.Assign)}
         assert ("starred" in made.read_text(), ast.literal_eval(values["DESCRIPTION"])) == (True, named)
 
+    @pytest.mark.parametrize("name", [" ", "two\nlines"])
+    def test_a_name_is_one_line_and_not_blank(self, name: str) -> None:
+        with pytest.raises(SystemExit, match="The name of a migration is one line, and not blank"):
+            main(["migration", name])
+
     @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
     def test_a_folder_that_cannot_be_written_to_is_told_in_a_line(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch, error: OSError

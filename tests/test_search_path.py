@@ -252,6 +252,15 @@ class TestWhereItLooks:
             with pytest.raises(asyncpg.UndefinedTableError):
                 await database._run_in_new_connection("SELECT * FROM piccolo_user")
 
+    async def test_a_schema_that_is_dropped_while_a_service_starts_is_missed(self, chosen: Settings) -> None:
+        await migrations.migrate(chosen)
+        it = await pool.open_pool(chosen)
+        async with connected(chosen.database_url or "") as sql:
+            await sql.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+        with pytest.raises(search_path.NotFirst):
+            await pool.begin(it, chosen)
+        await it.close()
+
     async def test_row_level_security_holds(self, chosen: Settings) -> None:
         await migrations.migrate(chosen)
         async with opened(chosen) as service:

@@ -226,26 +226,28 @@ class TestManyRowsOfOneOwner:
         "statement",
         [
             "INSERT INTO tasks (user_id, title) SELECT 'ada', n::text FROM generate_series(1, {}) AS n",
-            "UPDATE tasks SET completed = true WHERE user_id = 'ada' AND id IN (SELECT id FROM tasks LIMIT {})",
-            "UPDATE tasks SET user_id = 'bob' WHERE user_id = 'ada' AND id IN (SELECT id FROM tasks LIMIT {})",
+            "UPDATE tasks SET completed = true",
+            "UPDATE tasks SET user_id = 'bob'",
         ],
     )
     async def test_the_pages_that_a_row_reads_do_not_grow_with_their_number(
         self, rows: asyncpg.Connection, statement: str
     ) -> None:
+        """They would grow eightfold, if each row looked at the versions before it."""
         await rows.execute("""INSERT INTO "user" (id, name, email) VALUES ('bob', 'Bob', 'bob@x')""")
-        many_tasks = "INSERT INTO tasks (user_id, title) SELECT 'ada', n::text FROM generate_series(1, 4000) AS n"
-        await rows.execute(many_tasks)
 
         async def pages(count: int) -> float:
             transaction = rows.transaction()
             await transaction.start()
+            await rows.execute(
+                "INSERT INTO tasks (user_id, title) SELECT 'ada', n::text FROM generate_series(1, $1::int) AS n", count
+            )
             [plan] = await rows.fetchrow(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.format(count)}")
             await transaction.rollback()
             return msgspec.json.decode(plan)[0]["Plan"]["Shared Hit Blocks"] / count
 
         few, many = await pages(500), await pages(4000)
-        assert many < 2 * few
+        assert many < 4 * few
 
     async def test_each_has_a_version_of_its_own_and_counts(self, rows: asyncpg.Connection) -> None:
         await rows.execute(

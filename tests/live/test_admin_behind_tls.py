@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from cryptography import x509
@@ -93,12 +94,13 @@ def url(serve_for_module: Callable[..., Any]) -> str:
     return serve_for_module().url
 
 
-@pytest.fixture(scope="module")
-def name(database_url: str) -> str:
-    """Of a member of staff."""
+@pytest.fixture
+async def name(database_url: str, sql: asyncpg.Connection) -> AsyncIterator[str]:
+    """Of a member of staff, for as long as the test runs."""
     name = f"staff-{secrets.token_hex(4)}"
-    make_staff(name, database_url)
-    return name
+    await asyncio.to_thread(make_staff, name, database_url)
+    yield name
+    await sql.execute("DELETE FROM piccolo_user WHERE username = $1", name)
 
 
 async def test_staff_log_in_and_change_a_task(chromium: Browser, proxy: str, url: str, name: str, clean: None) -> None:
