@@ -1,7 +1,7 @@
-"""piccolo-admin: the staff's house, with its own login, at `/admin/`.
+"""piccolo-admin: the staff's web UI, with its own login, at `/admin/`.
 
-Built once, when it is first asked for: its imports take as long as all of ours together. What it is asked passes our
-door first, and what it refuses or crashes on becomes one of our envelopes.
+Built once, when it is first asked for: its imports take as long as all of ours together. Each request passes our
+checks first, and each refusal or crash of piccolo-admin becomes one of our envelopes.
 """
 
 import asyncio

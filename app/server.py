@@ -156,7 +156,7 @@ def _nothing(_number: int, _frame: FrameType | None) -> None:
 
 
 def _migrate_in_background(settings: Settings) -> None:
-    """Migrate as soon as the database is there. Our own we wait for; another has a head start, if it is there.
+    """Migrate as soon as the database is there. Wait for the embedded one; for another, `HEAD_START_SECONDS`.
 
     Raises SystemExit where by then it has turned out that somebody else's tables are in the way.
     """
