@@ -5,6 +5,8 @@ export TASKS_JUST := just_executable()
 export COVERAGE_FILE := justfile_directory() / ".coverage"
 # Keep what Python compiles, also where an image says not to: each process would compile a thousand modules anew.
 export PYTHONDONTWRITEBYTECODE := ""
+# The thread that imports the application would get memory of its own from glibc, and keep 2 MB of it.
+export MALLOC_ARENA_MAX := "1"
 export UV_PYTHON_DOWNLOADS := "never"
 # Trust whom this machine trusts: behind a proxy that opens TLS, uv's own list knows too few.
 export UV_SYSTEM_CERTS := if path_exists("/etc/ssl/certs") == "true" { "true" } else { "false" }
@@ -33,7 +35,7 @@ dev *ARGS: (install "requirements-dev.txt")
 migrate: (install "requirements.txt")
     @{{ python }} -m app migrate
 
-# Write a migration for what has changed in app/tables.py
+# Write a migration for what has changed in app/db/tables.py
 [no-exit-message]
 migration NAME: (install "requirements.txt")
     @{{ python }} -m app migration {{ quote(NAME) }}
@@ -58,33 +60,34 @@ admin-user *ARGS: (install "requirements.txt")
 psql *ARGS: (install "requirements.txt")
     @exec {{ python }} -m app psql "$@"
 
-# Run the tests against a real PostgreSQL, in parallel; takes pytest's own arguments (`-n0`: one after the other)
+# Run the fast tests, in parallel; takes pytest's own arguments (`-n0`: in turn). A file that is named runs whole
 [no-exit-message, positional-arguments]
 test *ARGS: (install "requirements-dev.txt")
     @{{ python }} -m pytest {{ parallel }} "$@"
+
+# Run all tests, and count the lines of app/ that they run, those in processes of their own too
+test-all: (install "requirements-dev.txt")
+    @{{ python }} -m coverage erase
+    @{{ python }} -m coverage run -m pytest {{ parallel }} --all
+    @{{ python }} -m coverage combine --quiet
+    @{{ python }} -m coverage report
 
 # Put the service through every fault at full length and print the figures; takes up to an hour
 [no-exit-message, positional-arguments]
 soak *ARGS: (install "requirements-dev.txt")
     @{{ python }} -m pytest --capture=no {{ if ARGS =~ '(^| )tests/' { "" } else { "tests/soak" } }} "$@"
 
-# Measure the speed beside others; `just bench quick` takes two minutes
+# Measure the speed as served, beside others; `just bench quick` takes two minutes
 [no-exit-message, positional-arguments]
 bench *ARGS: (install "requirements.txt")
     @{{ python }} -m benchmarks "$@"
 
-# Lint, formatting and types
+# Lint, formatting, types, and the words of names and texts
 check: (install "requirements-dev.txt")
     @{{ python }} -m ruff check .
     @{{ python }} -m ruff format --check .
     @{{ python }} -m pyright
-
-# The same tests with every line of app/ counted, those in processes of their own too
-coverage: (install "requirements-dev.txt")
-    @{{ python }} -m coverage erase
-    @{{ python }} -m coverage run -m pytest {{ parallel }}
-    @{{ python }} -m coverage combine --quiet
-    @{{ python }} -m coverage report
+    @{{ python }} -m pytest --quiet tests/test_words.py
 
 # Lock the dependencies anew: exact versions, hashes, no index
 lock:
@@ -105,4 +108,4 @@ install LOCK:
         uv venv --quiet --allow-existing --python "${UV_PYTHON:->=3.11}" .venv; \
     fi
     @if test -t 2 && ! cmp -s {{ LOCK }} .venv/{{ LOCK }}; then quiet=; else quiet=--quiet; fi; \
-        uv pip install $quiet --python .venv --require-hashes -r {{ LOCK }} && cp {{ LOCK }} .venv/
+        uv pip install $quiet --python .venv --require-hashes -r {{ LOCK }} && cp {{ LOCK }} .venv/$$.new && mv -f .venv/$$.new .venv/{{ LOCK }}

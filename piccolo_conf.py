@@ -5,13 +5,13 @@ The engine starts the embedded PostgreSQL by itself where no DATABASE_URL is giv
 
 from piccolo.conf.apps import AppRegistry
 
-from app.database import database
+from app.db.piccolo_engine import engine
 
-DB = database
+DB = engine
 
 APP_REGISTRY = AppRegistry(
     apps=[
-        "app.piccolo_app",
+        "app.db.piccolo_app",
         "piccolo.apps.user.piccolo_app",
         "piccolo_api.session_auth.piccolo_app",
     ]

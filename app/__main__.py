@@ -5,14 +5,14 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from app import settings
-from app.settings import Settings
-from app.variables import ConfigurationError
+from app.config import settings
+from app.config.parsing import ConfigurationError
+from app.config.settings import Settings
 
 TOKEN_SECONDS = 24 * 60 * 60
 SERVE_OPTIONS = ("host", "port", "workers")  # each says the variable of that name
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("Nothing was done.") from None
     except Exception as error:
-        from app.connection_errors import NOT_USABLE, explain
+        from app.db.errors import NOT_USABLE, explain
 
         if isinstance(error, NOT_USABLE):
             raise SystemExit(explain(error, settings.current())) from None
@@ -46,60 +46,55 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="The Tasks API.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    serve = commands.add_parser("serve", help="serve the API, the docs and the admin")
+    def command(name: str, run: Callable[[Settings, argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(command=run)
+        return added
+
+    serve = command("serve", _serve, "serve the API, the docs and the admin")
     serve.add_argument("--migrate", action="store_true", help="migrate first, or when the database comes")
     serve.add_argument("--reload", action="store_true", help="start again when the code changes")
     for name in SERVE_OPTIONS:
         serve.add_argument(f"--{name}", help=f"instead of {name.upper()} of the environment and of .env")
-    serve.set_defaults(command=_serve)
-
-    commands.add_parser("migrate", help="bring the database up to date").set_defaults(command=_migrate)
-    migration = commands.add_parser("migration", help="write a migration for what has changed in app/tables.py")
+    command("migrate", _migrate, "bring the database up to date")
+    migration = command("migration", _migration, "write a migration for what has changed in app/db/tables.py")
     migration.add_argument("name", help="what it is for, in a few words")
-    migration.set_defaults(command=_migration)
-    rollback = commands.add_parser("rollback", help="take the newest migration back")
+    rollback = command("rollback", _rollback, "take the newest migration back")
     rollback.add_argument("--yes", action="store_true", help="do not ask first")
-    rollback.set_defaults(command=_rollback)
-    psql = commands.add_parser("psql", help="open psql on the configured database, with psql's own arguments")
-    psql.set_defaults(command=_psql)
+    command("psql", _psql, "open psql on the configured database, with psql's own arguments")
+    command("token", _token, "print a token that is valid for 24 hours").add_argument("user", help="the user id")
 
-    token = commands.add_parser("token", help="print a token that is valid for 24 hours")
-    token.add_argument("user", help="the user id")
-    token.set_defaults(command=_token)
-
-    staff = commands.add_parser("admin-user", help="make a login for the admin, list, change or remove logins")
+    staff = command("admin-user", _admin_user, "make a login for the admin, list, change or remove logins")
     staff.add_argument("username", nargs="?")
     what = staff.add_mutually_exclusive_group()
-    for option, text in (
-        ("--list", "list the logins"),
-        ("--password", "set another password, which ends the sessions of this login"),
-        ("--remove", "remove this login"),
-        ("--unlock", "let this login be tried again after too many failures"),
+    what.set_defaults(what="make")
+    for name, text in (
+        ("list", "list the logins"),
+        ("password", "set another password, which ends the sessions of this login"),
+        ("remove", "remove this login"),
+        ("unlock", "let this login be tried again after too many failures"),
     ):
-        what.add_argument(
-            option, dest="what", help=text, action="store_const", const=option.removeprefix("--"), default="make"
-        )
-    staff.set_defaults(command=_admin_user)
+        what.add_argument(f"--{name}", dest="what", help=text, action="store_const", const=name)
     return parser
 
 
 def _serve(chosen: Settings, options: argparse.Namespace) -> None:
-    from app.server import serve
+    from app.server.serve import serve
 
     serve(chosen, migrate=options.migrate, reload=options.reload)
 
 
 def _migrate(chosen: Settings, _: argparse.Namespace) -> None:
-    from app import migrations
+    from app.db import migrations
 
     _run_migrations(migrations.migrate(chosen))
 
 
 def _migration(_: Settings, options: argparse.Namespace) -> None:
-    """Compare app/tables.py with the migrations that there are. Needs no database."""
+    """Compare app/db/tables.py with the migrations that there are. Needs no database."""
     from piccolo.apps.migrations.commands.new import new
 
-    from app import migrations
+    from app.db import migrations
 
     if not options.name.strip() or not options.name.isprintable():
         raise SystemExit("The name of a migration is one line, and not blank.")
@@ -115,8 +110,8 @@ def _migration(_: Settings, options: argparse.Namespace) -> None:
 
 
 def _rollback(chosen: Settings, options: argparse.Namespace) -> None:
-    from app import migrations
-    from app.connection_errors import describe
+    from app.db import migrations
+    from app.db.errors import describe
 
     newest = asyncio.run(migrations.newest(chosen))
     if newest is None:
@@ -131,7 +126,7 @@ def _rollback(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _run_migrations(steps: Coroutine[Any, Any, str]) -> None:
-    from app.migrations import MigrationError
+    from app.db.migrations import MigrationError
 
     try:
         print(asyncio.run(steps).rstrip() or "The database is up to date.")
@@ -140,25 +135,25 @@ def _run_migrations(steps: Coroutine[Any, Any, str]) -> None:
 
 
 def _token(chosen: Settings, options: argparse.Namespace) -> None:
-    from app.auth import tokens
+    from app.auth import jwt
 
-    if not options.user.strip() or len(options.user) > tokens.MAX_ID_CHARACTERS:
-        raise SystemExit(f"A user id has 1 to {tokens.MAX_ID_CHARACTERS} characters and is not blank.")
+    if not options.user.strip() or len(options.user) > jwt.MAX_ID_CHARACTERS:
+        raise SystemExit(f"A user id has 1 to {jwt.MAX_ID_CHARACTERS} characters and is not blank.")
     if not chosen.jwt_secrets:
         raise SystemExit("JWT_SECRET is not set, so there is nothing to sign a token with.")
-    print(tokens.mint(tokens.User(id=options.user), chosen.jwt_secrets[0], TOKEN_SECONDS))
+    print(jwt.mint(jwt.User(id=options.user), chosen.jwt_secrets[0], TOKEN_SECONDS))
 
 
 def _psql(chosen: Settings, options: argparse.Namespace) -> None:
-    from app import embedded, migrations, pool, search_path
+    from app.db import connect, embedded, migrations, search_path
 
-    url = pool.without_foreign_options(chosen.database_url or "")
+    url = connect.without_foreign_options(chosen.database_url or "")
     url, path = search_path.for_psql(url, asyncio.run(migrations.reach(chosen)))
     if chosen.database_url is None:
         raise SystemExit(embedded.server(chosen.data_dir).psql(*options.others, **path))
     login = urlsplit(url).netloc.rpartition("@")[0]
     user, _colon, password = login.partition(":")
-    # Whoever may list this machine's processes sees their arguments, but not their environment.
+    # Who may list this machine's processes sees their arguments, but not their environment.
     secret = {"PGPASSWORD": unquote(password)} if password else {}
     # Where the URL says nothing of it: the server that the service would take.
     server = {"PGTARGETSESSIONATTRS": "primary"}
@@ -167,23 +162,20 @@ def _psql(chosen: Settings, options: argparse.Namespace) -> None:
 
 
 def _admin_user(chosen: Settings, options: argparse.Namespace) -> None:
-    from app import migrations
-    from app.connection_errors import describe, just
-    from app.failures import Invalid
+    from app.db import migrations
+    from app.db.errors import describe, just
+    from app.web.failures import Invalid
 
     if asyncio.run(migrations.newest(chosen)) is None:  # before anybody types a password
         raise SystemExit(f"There are no tables yet in {describe(chosen)}. Make them: {just('migrate')}")
     try:
-        if options.what == "list":
-            _list_staff()
-        else:
-            _STAFF_COMMANDS[options.what](options.username or input("Username: "))
+        _list_staff() if options.what == "list" else _change_staff(options.what, options.username)
     except Invalid as error:
         raise SystemExit(f"{error.message}.") from None
 
 
 def _list_staff() -> None:
-    from app import staff
+    from app.admin import staff
 
     for each in asyncio.run(staff.listed()):
         last = each["last_login"]
@@ -191,41 +183,26 @@ def _list_staff() -> None:
         print(f"{each['username']}  {state}" + ("" if each["active"] and each["admin"] else "  (not active)"))
 
 
-def _unlock(username: str) -> None:
-    from app import staff
+def _change_staff(what: str, username: str | None) -> None:
+    from app.admin import staff
 
-    _check_there_is_one(asyncio.run(staff.unlock(username)))
-    print(f"{username} can try to log in at /admin/ again.")
-
-
-def _remove_staff(username: str) -> None:
-    from app import staff
-
-    _check_there_is_one(asyncio.run(staff.remove(username)))
-    print(f"{username} cannot log in at /admin/ any more.")
-
-
-def _change_staff_password(username: str) -> None:
-    from app.staff import Staff
-
-    async def change() -> None:
-        _check_there_is_one(await Staff.exists().where(Staff.username == username))
-        await Staff.update_password(username, _new_password())
-
-    asyncio.run(change())
-    print(f"{username} logs in at /admin/ with the new password now.")
-
-
-def _make_staff(username: str) -> None:
-    from app.staff import Staff
-
-    asyncio.run(Staff.add(username, _new_password()))
-    print(f"{username} can log in at /admin/ now.")
-
-
-def _check_there_is_one(is_there: bool) -> None:
-    if not is_there:
+    name = username or input("Username: ")
+    if what != "make" and all(each["username"] != name for each in asyncio.run(staff.listed())):
         raise SystemExit("There is no login of that name.")
+    match what:
+        case "make":
+            work, told = staff.Staff.add(name, _new_password()), "can log in at /admin/ now"
+        case "password":
+            work, told = (
+                staff.Staff.update_password(name, _new_password()),
+                "logs in at /admin/ with the new password now",
+            )
+        case "remove":
+            work, told = staff.remove(name), "cannot log in at /admin/ any more"
+        case _:
+            work, told = staff.unlock(name), "can try to log in at /admin/ again"
+    asyncio.run(work)
+    print(f"{name} {told}.")
 
 
 def _new_password() -> str:
@@ -236,14 +213,6 @@ def _new_password() -> str:
     if getpass.getpass("The same again: ") != password:
         raise SystemExit("The two passwords differ.")
     return password
-
-
-_STAFF_COMMANDS = {
-    "make": _make_staff,
-    "password": _change_staff_password,
-    "remove": _remove_staff,
-    "unlock": _unlock,
-}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Puts the parts together: the request's way in, in order."""
+"""Puts the parts together: the application, its lifespan, and the middleware around it, innermost first."""
 
 import asyncio
 import gc
@@ -10,46 +10,68 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from app import docs, embedded, health, limits, settings, upkeep
-from app.accounts.access import AccessController
+from app import health
 from app.accounts.controller import AccountController
-from app.admin import admin
+from app.accounts.sessions_controller import SessionController
+from app.admin.mount import admin
 from app.auth.authenticator import Authenticator
 from app.auth.middleware import JWTAuthMiddleware
-from app.bodies import MAX_BODY_BYTES, JSONRequest
-from app.database import database
-from app.edge import served
-from app.edge.headers import CORS
-from app.edge.ring import Ring
-from app.errors import respond
-from app.handlers import App, Dispatch, NoEvents
-from app.leaving import departure
-from app.settings import Settings
+from app.config import settings
+from app.config.settings import Settings
+from app.db import embedded
+from app.db.engine import database
+from app.db.transaction import Observer
+from app.openapi import page
+from app.shutdown import shutdown
+from app.tasks import cleanup
+from app.tasks.columns import checked_columns
 from app.tasks.controller import TaskController
-from app.tasks.history import HistoryController
-from app.tasks.indexing import indexer
-from app.tasks.trash import TrashController
+from app.tasks.history.controller import HistoryController
+from app.tasks.search.indexing import indexer
+from app.tasks.trash.controller import TrashController
+from app.web import rate_limit
+from app.web.access import Access
+from app.web.application import App, NoEvents
+from app.web.body import MAX_BODY_BYTES, JSONRequest
+from app.web.errors import respond
+from app.web.headers import CORS
+from app.web.middleware import HTTPMiddleware
+from app.web.routing import FastRouter
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 GARBAGE_THRESHOLD = 20_000  # objects: a list of 1,000 tasks is not worth a look
 TASKS = (TaskController, TrashController, HistoryController)
 ALWAYS = (*TASKS, health.service, health.live, health.ready, health.healthy)
-ACCOUNTS = (AccountController, AccessController)
+ACCOUNTS = (AccountController, SessionController)
 
 
 def create_app(chosen: Settings | None = None) -> Litestar:
     """Return the service as one ASGI application. Raises ConfigurationError where the environment is no good."""
     config = chosen or settings.current()
     authenticator = Authenticator(config)
-    limiter = limits.limiter(config.rate_limit)
+    limiter = rate_limit.limiter(config.rate_limit)
+    lifespan: list[Lifespan] = []
+    observer: Observer | None = None
+    wrapped_by: Callable[[ASGIApp], ASGIApp] | None = None
+    # What observes is imported where it is wanted: its libraries take some MB.
+    if config.metrics_port is not None:
+        from app.observability.metrics import Metrics
+
+        lifespan.append(lambda _: Metrics(authenticator, database.sizes).listening())
+    if config.otel_endpoint is not None:
+        from app.observability.tracing import Tracing
+
+        tracing = Tracing(config.otel_endpoint)
+        lifespan.append(lambda _: tracing.listening())
+        observer, wrapped_by = tracing.observe, tracing.traced
     documented = {False: ALWAYS, True: (*ALWAYS, *ACCOUNTS)}
     may_have_accounts = config.accounts is not False  # where it is unset, the database decides
     app = App(
-        [*documented[may_have_accounts], docs.openapi, docs.docs, docs.start, docs.assets(), admin()],
+        [*documented[may_have_accounts], page.openapi, page.docs, page.start, page.assets(), admin(checked_columns)],
         event_emitter_backend=NoEvents,
         exception_handlers={Exception: respond},
-        lifespan=[*_observers(config, authenticator), _connections(config, authenticator)],
+        lifespan=[*lifespan, lambda _: _serving(config, authenticator, observer)],
         logging_config=None,
         openapi_config=None,
         request_class=JSONRequest,
@@ -57,89 +79,39 @@ def create_app(chosen: Settings | None = None) -> Litestar:
         state=State(
             {
                 "documented": documented,
+                "cleanup": cleanup,
                 "authenticator": authenticator,
                 "settings": config,
                 "limiter": limiter,
-                "sign_ups": limits.limiter(config.signup_limit, limits.SIGN_UPS),
+                "sign_ups": rate_limit.limiter(config.signup_limit, rate_limit.SIGN_UPS),
             }
         ),
     )
-    guarded = JWTAuthMiddleware(Dispatch(app), authenticator, limiter, accounts=may_have_accounts)
+    guarded = JWTAuthMiddleware(FastRouter(app), app.plugins.get(Access), authenticator, limiter)
     cors = CORS(config.frontend_origins, any_local=config.database_url is None)
-    ring = Ring(guarded, cors, config.secret, config.trusted_proxies, config.root_path)
-    app.asgi_handler = ring if config.otel_endpoint is None else _traced(ring)
+    wrapped = HTTPMiddleware(guarded, cors, config.secret, config.trusted_proxies, config.root_path)
+    app.asgi_handler = wrapped if wrapped_by is None else wrapped_by(wrapped)
     return app
 
 
-def _observers(config: Settings, authenticator: Authenticator) -> list[Lifespan]:
-    """Return whatever else listens. Their libraries are imported only then: they take some MB."""
-    wanted: list[Lifespan] = []
-    if config.metrics_port is not None:
-        wanted.append(_metrics(authenticator))
-    if config.otel_endpoint is not None:
-        wanted.append(_traces(config.otel_endpoint))
-    return wanted
-
-
-def _metrics(authenticator: Authenticator) -> Lifespan:
-    from app.metrics import Metrics
-
-    @asynccontextmanager
-    async def metrics(_: Litestar) -> AsyncGenerator[None]:
-        ours = Metrics(authenticator)
-        served.listeners.append(ours.served)
-        looking = asyncio.create_task(ours.run())
-        try:
+@asynccontextmanager
+async def _serving(config: Settings, authenticator: Authenticator, observer: Observer | None) -> AsyncGenerator[None]:
+    """Open the database and what works in the background, until shutdown."""
+    await database.open(config, observer)
+    authenticator.open()
+    await database.wait_until_ready()
+    cleaning = asyncio.create_task(cleanup.run(config.trash_days))
+    # What is here by now stays. To look it over again and again for garbage would be a tenth of our time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    try:
+        with shutdown.listening():
             yield
-        finally:
-            looking.cancel()
-            served.listeners.remove(ours.served)
-
-    return metrics
-
-
-def _traces(endpoint: str) -> Lifespan:
-    from app import tracing
-
-    @asynccontextmanager
-    async def traces(_: Litestar) -> AsyncGenerator[None]:
-        ours = tracing.Tracing(endpoint)
-        served.listeners.append(tracing.served)
-        try:
-            yield
-        finally:
-            served.listeners.remove(tracing.served)
-            await ours.close()
-
-    return traces
-
-
-def _traced(ring: Ring) -> ASGIApp:
-    from app.tracing import Traced
-
-    return Traced(ring)
-
-
-def _connections(config: Settings, authenticator: Authenticator) -> Lifespan:
-    @asynccontextmanager
-    async def connections(_: Litestar) -> AsyncGenerator[None]:
-        await database.open(config)
-        authenticator.open()
-        await database.head_start()
-        looking_after = asyncio.create_task(upkeep.run(config.trash_days))
-        # What is here by now stays. To look it over again and again for garbage would be a tenth of our time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
-        try:
-            with departure.listening():
-                yield
-        finally:
-            looking_after.cancel()
-            await indexer.close()
-            await authenticator.close()
-            await database.close()
-            if config.database_url is None:
-                await asyncio.to_thread(embedded.server(config.data_dir).stop)
-
-    return connections
+    finally:
+        cleaning.cancel()
+        await indexer.close()
+        await authenticator.close()
+        await database.close()
+        if config.database_url is None:
+            await asyncio.to_thread(embedded.server(config.data_dir).stop)

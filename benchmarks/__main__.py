@@ -6,18 +6,19 @@ import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
 from benchmarks import growth, measure, report, setting
 from benchmarks.data import Population, find_database, new_database, postgres
-from benchmarks.lineup import LINEUP, Contender, before
+from benchmarks.lineup import LINEUP, OURS, Contender, before
 from benchmarks.rounds import Arena, Plan, run
 from benchmarks.toolbox import HERE, missing, say
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import KEYED, WORKLOADS
 
-QUICK = ("limit", "ours", "fastify-tuned")
+QUICK = ("limit", "ours", "ours-bare", "fastify-tuned")
 QUICK_WORKLOADS = ("list20", "get", "post", "put", "toggle", "401", "mixed")
+FULL_WORKLOADS = (*(name for name in WORKLOADS if not name.endswith(KEYED)), "post-keyed", "toggle-keyed")
 PLANS = {
-    "full": Plan(tuple(WORKLOADS), rounds=5, seconds=3, warm_up=1, starts=3),
+    "full": Plan(FULL_WORKLOADS, rounds=7, seconds=2, warm_up=0.7, starts=3),
     "quick": Plan(QUICK_WORKLOADS, rounds=3, seconds=1, warm_up=0.3),
     "growth": Plan((), rounds=3, seconds=3, warm_up=1),
 }
@@ -55,13 +56,18 @@ def _contest(
     contenders = [LINEUP[name] for name in names if _may_enter(LINEUP[name], install=not quick)]
     population = Population()
     database = new_database(server, "contest", population, plain=True)
-    own = {"ours": new_database(server, "ours", population)}
+    ours = [each for each in contenders if each.command == OURS]
+    own = dict.fromkeys((each.name for each in ours), new_database(server, "ours", population))
     if options.against:
-        contenders.append(before(options.against))
-        own["before"] = new_database(server, "before", population, options.against)
+        earlier = [before(options.against, each) for each in ours]
+        contenders += earlier
+        own |= dict.fromkeys(
+            (each.name for each in earlier), new_database(server, "before", population, options.against)
+        )
     outcome = run(Arena(folder / "contest", database, population, own), contenders, plan)
     _print(report.printed(outcome, plan.workloads))
-    if options.write or not (quick or options.only or options.workloads or options.against):
+    partial = quick or options.only or options.workloads or options.connections or options.against
+    if options.write or not partial:
         (HERE / "results.md").write_text(report.page(outcome, plan, setting.describe(database, arguments)))
         (HERE / "chart.svg").write_text(report.picture(outcome))
 
@@ -95,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workloads", type=_some_of(WORKLOADS), metavar="NAMES", help=f"of {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of one measurement")
-    parser.add_argument("--connections", type=int, help="of the load; 16 if not said")
+    parser.add_argument("--connections", type=int, help="of the load, such as 2, 4, 16 or 64; 16 if not said")
     parser.add_argument("--against", type=Path, help="a checkout of another commit, to measure its service too")
     parser.add_argument("--write", action="store_true", help="write results.md and chart.svg, which a full run does")
     return parser

@@ -59,7 +59,7 @@ def _panel(left: float, top: float, name: str, panel: Sequence[Bar], largest: fl
     parts.append(_text(limit, bottom + 14, "limit", "faint", "middle"))
     for number, (who, ratio, lowest, highest) in enumerate(panel):
         y = top + 26 + number * (BAR + GAP)
-        kind = "ours" if who == OURS else "rival"
+        kind = "ours" if who.startswith(OURS) else "rival"
         parts.append(_text(zero - 8, y + 14, who, "title" if who == OURS else "", "end"))
         parts.append(f'<rect class="{kind}" x="{zero}" y="{y}" width="{ratio * scale:.1f}" height="{BAR}" rx="2"/>')
         middle = y + BAR / 2

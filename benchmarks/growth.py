@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from app.embedded import EmbeddedPostgres
+from app.db.embedded import EmbeddedPostgres
 from benchmarks import chart, measure, report
 from benchmarks.data import Database, Group, Population, new_database
 from benchmarks.lineup import LINEUP

@@ -1,7 +1,8 @@
 """The contenders: how each of them is started, and what it needs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,16 +10,23 @@ from benchmarks.toolbox import (
     ROOT,
     VENV,
     CannotInstall,
-    fastify_folder,
+    bun,
     find,
+    folder_of,
     install_fastapi,
-    install_fastify,
+    install_from_npm,
+    install_go,
     missing,
 )
 
 UVICORN = ("--loop=uvloop", "--http=httptools", "--log-level=warning", "--no-access-log", "--no-server-header")
 BARE = ("--ws=none", "--no-proxy-headers")
 OURS = (sys.executable, "-m", "app", "serve")
+
+# As `just serve` runs it. The few users of the load ask far more often than people do: their requests are counted, and
+# none is refused.
+AS_SERVED = {"LOG_LEVEL": "info", "RATE_LIMIT": "1000000000/minute"}
+BARE_SETTINGS = {"LOG_LEVEL": "warning", "RATE_LIMIT": "0"}
 
 
 class Contender(NamedTuple):
@@ -31,6 +39,13 @@ class Contender(NamedTuple):
     ready: str = "/api/tasks"  # answers with 200 as soon as it serves
     needs: tuple[str, ...] = ()
     install: Callable[[], None] | None = None
+    settings: Mapping[str, str] = {}  # of its environment
+    takes_keys: bool = False  # a change with an Idempotency-Key is made once
+
+    @property
+    def as_served(self) -> bool:
+        """Whether it writes a line of the log for each request, and counts requests for the rate limit."""
+        return self.settings == AS_SERVED
 
     def lacks(self, *, install: bool = True) -> str:
         """Get what the contender needs. Returns why it cannot take part, or nothing."""
@@ -54,23 +69,41 @@ def _fastapi(name: str, words: str, module: str) -> Contender:
 
 def _fastify(name: str, words: str, file: str) -> Contender:
     command = (find("node") or "node", file)
-    return Contender(name, words, command, fastify_folder(), needs=("node",), install=install_fastify)
+    install = partial(install_from_npm, "fastify")
+    return Contender(name, words, command, folder_of("fastify"), needs=("node",), install=install)
 
 
-def before(code: Path) -> Contender:
-    """Return the service as another checkout has it, with the packages of this one."""
-    return Contender("before", f"the service of {code.name}", OURS, code, "/health/ready")
+def _ours(name: str, words: str, settings: Mapping[str, str], code: Path = ROOT) -> Contender:
+    takes_keys = any((code / "app").rglob("*idempotency*.py"))  # not in every commit
+    return Contender(name, words, OURS, code, "/health/ready", settings=settings, takes_keys=takes_keys)
+
+
+def before(code: Path, contender: Contender) -> Contender:
+    """Return one of our contenders as another checkout has it, with the packages of this one."""
+    name = contender.name.replace("ours", "before")
+    return _ours(name, f"{contender.words}, of {code.name}", contender.settings, code)
 
 
 LINEUP = {
     each.name: each
     for each in (
         Contender("limit", "hand-written ASGI on uvicorn and asyncpg", (*_uvicorn(sys.executable, "limit"), *BARE)),
-        Contender("ours", "this service", OURS, ready="/health/ready"),
+        _ours("ours", "this service as `just serve` runs it: with its request log and rate limit", AS_SERVED),
+        _ours("ours-bare", "this service with request log and rate limit off", BARE_SETTINGS),
         _fastapi("fastapi-sqlmodel", "FastAPI and SQLModel, as their documentation teaches", "fastapi_sqlmodel"),
         _fastapi("fastapi-sqlalchemy", "FastAPI and SQLAlchemy, async, on asyncpg", "fastapi_sqlalchemy"),
         _fastify("fastify", "Fastify and node-postgres, as their documentation shows", "plain.mjs"),
         _fastify("fastify-tuned", "the same, tuned", "tuned.mjs"),
+        Contender(
+            "bun",
+            "Elysia and Bun.sql on Bun, tuned",
+            (bun(folder_of("bun")), "service.mjs"),
+            folder_of("bun"),
+            install=partial(install_from_npm, "bun"),
+        ),
+        Contender(
+            "go", "net/http and pgx, tuned", (str(folder_of("go") / "service"),), folder_of("go"), install=install_go
+        ),
         Contender("database", "the database alone, asked by pgbench", needs=("pgbench",)),
     )
 }

@@ -6,27 +6,35 @@ import os
 import signal
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.data import Population
 from benchmarks.toolbox import find
-from benchmarks.workloads import WORKLOADS, Asking, scripts
+from benchmarks.workloads import KEY, WORKLOADS, Asking, scripts
 
 # Picks requests that are written out beforehand: what a request costs the load, it costs the database too,
-# with which it shares a core.
+# with which it shares a core. A request that takes a key comes in two parts, and a new key goes between them.
 LUA = """
 local requests = {{
 {requests}
 }}
 local count, random = #requests, math.random
+local prefix, number = nil, 0
 
-function init()
+function init(arguments)
     math.randomseed({seed})
+    prefix = arguments[1]
 end
 
 function request()
-    return requests[random(count)]
+    local chosen = requests[random(count)]
+    if type(chosen) == 'string' then
+        return chosen
+    end
+    number = number + 1
+    return chosen[1] .. prefix .. number .. chosen[2]
 end
 
 function done(summary, latency)
@@ -62,7 +70,7 @@ class Wrk:
         whole = math.ceil(seconds)
         size = ("--threads=1", f"--connections={connections}", f"--duration={whole}s")
         process = subprocess.Popen(  # noqa: S603
-            [str(find("wrk")), *size, "--latency", f"--script={script}", f"http://127.0.0.1:{port}"],
+            [str(find("wrk")), *size, "--latency", f"--script={script}", f"http://127.0.0.1:{port}", "--", _prefix()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -88,9 +96,19 @@ class Wrk:
         path = self._folder / f"{workload}.lua"
         if not path.exists():
             self._folder.mkdir(exist_ok=True)
-            lines = [f"    {json.dumps(each.decode())}," for each in self._asking.requests(workload)]
+            lines = [f"    {_in_lua(each.decode())}," for each in self._asking.requests(workload)]
             path.write_text(LUA.format(requests="\n".join(lines), seed=7))
         return path
+
+
+def _in_lua(request: str) -> str:
+    head, key, tail = request.partition(KEY)
+    return f"{{{json.dumps(head)}, {json.dumps(tail)}}}" if key else json.dumps(request)
+
+
+def _prefix() -> str:
+    """What the keys of one go begin with: no other go's do. With the number they are as long as a UUID."""
+    return f"{uuid.uuid4()}"[:-6]
 
 
 def _trouble(workload: str, told: dict[str, int]) -> str:

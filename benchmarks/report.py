@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from benchmarks import chart
 from benchmarks.lineup import LINEUP
-from benchmarks.rounds import POOL, Measurement, Outcome, Plan
+from benchmarks.rounds import POOL, YARDSTICK, Measurement, Outcome, Plan
 from benchmarks.workloads import WORKLOADS
 
-YARDSTICK = "limit"
 DATABASE = "database"
 DRAWN = ("list20", "get", "post", "mixed")
 
@@ -143,14 +142,16 @@ def printed(outcome: Outcome, workloads: Sequence[str]) -> str:
 
 def page(outcome: Outcome, plan: Plan, where: Sequence[tuple[str, str]]) -> str:
     """Return everything, as a page in Markdown."""
+    measured = {each.contender for each in outcome.measurements}
     said = f"Rounds: {plan.rounds}, {plan.seconds:g} s for each measurement, {plan.connections} connections"
     parts = [
         "# Results",
         f"Written by the command below. {said}; everybody in turn, one worker each, at most {POOL} connections to the "
         "database. Ratios are those of requests per second to the limit's in the same round; shown are the "
-        'medians of the rounds. "Server us" and "database us" are microseconds of processor time per request.',
+        'medians of the rounds. "Server us" and "database us" are microseconds of processor time per request. '
+        "The request log of `ours` goes to a file, and a measurement does not count if the log lacks a request.",
         "![Throughput relative to the limit](chart.svg)",
-        listed([(f"`{each.name}`", each.words) for each in LINEUP.values()]),
+        listed([(f"`{each.name}`", each.words) for each in LINEUP.values() if each.name in measured]),
         "## Throughput, relative to the limit",
         overview(outcome, plan.workloads),
     ]

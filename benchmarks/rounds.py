@@ -1,4 +1,7 @@
-"""The measurements, in rounds: everybody in turn, again and again, so that a bad moment of the machine hits all."""
+"""The measurements, in rounds: all workloads and in each all contenders in turn, again and again.
+
+So a bad moment of the machine hits all of them.
+"""
 
 import math
 import time
@@ -14,8 +17,9 @@ from benchmarks.lineup import Contender
 from benchmarks.load import Load, Wrk, pgbench
 from benchmarks.service import NotServing, Service
 from benchmarks.toolbox import say
-from benchmarks.workloads import WORKLOADS, scripts
+from benchmarks.workloads import KEYED, WORKLOADS, scripts
 
+YARDSTICK = "limit"
 POOL = 10  # connections to the database, for everybody
 FIRST_WARM_UP_SECONDS = 2
 
@@ -93,7 +97,7 @@ class Arena:
                 service = Service(contender, self._database(contender.name).url, log, workers=workers, pinned=pinned)
                 self.services[contender.name] = service
                 taken.append(service.start_seconds)
-            check(self.services[contender.name].port, self.population)
+            check(self.services[contender.name].port, self.population, contender)
             # Node compiles what has been run often, and nobody's first round is to pay for that.
             self._ask(contender.name, "mixed", FIRST_WARM_UP_SECONDS, 16)
         except (NotServing, Broken) as error:
@@ -117,11 +121,19 @@ class Arena:
 
     def measure(self, name: str, workload: str, number: int, plan: Plan) -> Measurement:
         """Warm up, ask, and put the data back."""
-        if plan.warm_up:
-            self._ask(name, workload, plan.warm_up, plan.connections)
+        service = self.services.get(name)
+        if service is not None:
+            service.forget_log()
+        warm_up = self._ask(name, workload, plan.warm_up, plan.connections).requests if plan.warm_up else 0
         before = self._clocks(name)
         load = self._ask(name, workload, plan.seconds, plan.connections)
         after = self._clocks(name)
+        if (
+            service is not None
+            and service.contender.as_served
+            and (lost := service.lines_missing(warm_up + load.requests))
+        ):
+            load = load._replace(trouble=load.trouble or f"the log lacks the lines of {lost} requests")
         if WORKLOADS[workload].writes:
             self._database(name).restore(self.population)
         server, database, busy, own, passed = (late - early for early, late in zip(before, after, strict=True))
@@ -148,13 +160,12 @@ def run(arena: Arena, contenders: Sequence[Contender], plan: Plan) -> Outcome:
     """Start everybody, measure in rounds, and stop everybody."""
     measurements: list[Measurement] = []
     try:
-        names = [each.name for each in contenders if arena.enter(each, starts=plan.starts)]
-        for workload in plan.workloads:
-            for number in range(plan.rounds):
+        entered = [each for each in contenders if arena.enter(each, starts=plan.starts)]
+        for number in range(plan.rounds):
+            for workload in plan.workloads:
+                names = [each.name for each in entered if _takes_part(each, workload, arena.population)]
                 turn = number % max(len(names), 1)
                 for name in names[turn:] + names[:turn]:
-                    if name not in arena.services and not scripts(workload, arena.population):
-                        continue  # the database alone knows no tokens
                     measurements.append(arena.measure(name, workload, number, plan))
                     say(line(measurements[-1], plan))
         footprints = {
@@ -167,10 +178,17 @@ def run(arena: Arena, contenders: Sequence[Contender], plan: Plan) -> Outcome:
     return Outcome(measurements, footprints, arena.failed)
 
 
+def _takes_part(contender: Contender, workload: str, population: Population) -> bool:
+    """Tell whether a contender does what the workload is about. The limit, which gives the ratio, is always asked."""
+    if not contender.command:
+        return bool(scripts(workload, population))
+    return contender.takes_keys or contender.name == YARDSTICK or not workload.endswith(KEYED)
+
+
 def line(measured: Measurement, plan: Plan) -> str:
     """Tell of one measurement, in one line."""
     load = measured.load
-    head = f"{measured.workload:9} round {measured.round + 1}/{plan.rounds}  {measured.contender:18}"
+    head = f"{measured.workload:12} round {measured.round + 1}/{plan.rounds}  {measured.contender:18}"
     if load.trouble:
         return f"{head} does not count: {load.trouble}"
     waits = f"p50 {load.p50:7.2f} ms  p99 {load.p99:7.2f} ms"

@@ -14,6 +14,7 @@ from benchmarks.workloads import SECRET, token
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+LOG_SECONDS = 2  # until a line that is kept in a buffer has to be in the file
 SOMEBODY = 2001
 
 # What a contender, our own service above all, is not to take from our environment or from a .env.
@@ -29,11 +30,9 @@ SETTINGS = {
     "JWT_ISSUERS": "",
     "JWT_SECRET": SECRET,
     "LOG_FORMAT": "json",
-    "LOG_LEVEL": "warning",
     "NODE_ENV": "production",
     "PYTHONDONTWRITEBYTECODE": "",  # or everybody in Python compiles at each start
     "PROVISION_USERS": "",
-    "RATE_LIMIT": "0",  # the few users of the load ask far more often than people do
     "WORKERS": "1",
 }
 
@@ -53,9 +52,11 @@ class Service:
         self.port = _free_port()
         self._log = log
         place = {"PORT": str(self.port), "UVICORN_PORT": str(self.port), "WORKERS": str(workers)}
-        environment = {**os.environ, **SETTINGS, **place, "DATABASE_URL": database_url}
+        environment = {**os.environ, **SETTINGS, **contender.settings, **place, "DATABASE_URL": database_url}
+        log.write_text("")
         began = time.monotonic()
-        with log.open("w") as out, measure.on_the_servers_core() if pinned else measure.on_all_cores():
+        # A file that is appended to, as a supervisor would have it.
+        with log.open("a") as out, measure.on_the_servers_core() if pinned else measure.on_all_cores():
             self._process = subprocess.Popen(  # noqa: S603
                 contender.command,
                 cwd=contender.folder,
@@ -82,6 +83,17 @@ class Service:
             except subprocess.TimeoutExpired:
                 os.killpg(self.pid, signal.SIGKILL)
                 self._process.wait(STOP_SECONDS)
+
+    def forget_log(self) -> None:
+        """Empty the log: that of a whole run would be gigabytes."""
+        os.truncate(self._log, 0)
+
+    def lines_missing(self, requests: int) -> int:
+        """Return how many of so many requests have no line in the log, a moment after the last of them."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while (missing := requests - self._log.read_bytes().count(b"\n")) > 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return max(missing, 0)
 
     def _wait(self, deadline: float) -> None:
         headers = {"Authorization": f"Bearer {token(SOMEBODY)}"}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import app
 from benchmarks import measure
 from benchmarks.data import Database
-from benchmarks.toolbox import FASTIFY, ROOT, VENV, find, output
+from benchmarks.toolbox import CONTENDERS, ROOT, VENV, bun, find, folder_of, output
 
 OURS = ("asyncpg", "httptools", "litestar", "msgspec", "piccolo", "pyjwt", "uvicorn", "uvloop")
 THEIRS = (
@@ -50,7 +50,9 @@ def describe(database: Database, arguments: Sequence[str]) -> list[tuple[str, st
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("PostgreSQL", f"{database.value('SHOW server_version')}, {_durability(database)}"),
         ("FastAPI", output(str(VENV / "bin/python"), "-c", ASK, *THEIRS) or "not installed"),
-        ("Fastify", _fastify()),
+        ("Fastify", f"Node.js {output('node', '--version') or 'not installed'}; {_of_npm('fastify')}"),
+        ("Bun", f"{output(bun(folder_of('bun')), '--version') or 'not installed'}; {_of_npm('bun')}"),
+        ("Go", _go()),
         ("Load", f"{wrk.partition(' [')[0]}; {output(str(find('pgbench')), '--version')}"),
     ]
 
@@ -60,7 +62,12 @@ def _durability(database: Database) -> str:
     return ", ".join(f"{name} {database.value(f'SHOW {name}')}" for name in names)
 
 
-def _fastify() -> str:
-    packages = json.loads((FASTIFY / "package.json").read_text())["dependencies"]
-    named = ", ".join(f"{name} {version}" for name, version in packages.items())
-    return f"Node.js {output('node', '--version') or 'not installed'}; {named}"
+def _of_npm(contender: str) -> str:
+    packages = json.loads((CONTENDERS / contender / "package.json").read_text())["dependencies"]
+    return ", ".join(f"{name} {version}" for name, version in packages.items())
+
+
+def _go() -> str:
+    version = output("go", "version").removeprefix("go version ")
+    pgx = output("dpkg-query", "--show", "--showformat=${Version}", "golang-github-jackc-pgx-v4-dev")
+    return f"{version}; pgx {pgx}" if version else "not installed"

@@ -1,5 +1,6 @@
 """What is asked of a contender, workload by workload: its requests, and the same as statements for pgbench."""
 
+import functools
 import json
 import random
 import re
@@ -17,6 +18,8 @@ TOKEN_SECONDS = 2 * 60 * 60
 TASKS_PER_USER = 4  # that are asked for, of a reader's or an editor's
 MIX = {"list20": 60, "get": 15, "post": 10, "toggle": 10, "put": 5}  # in percent
 MIXED_REQUESTS = 2000
+KEYED = "-keyed"  # ends the name of a workload whose changes have an Idempotency-Key
+KEY = "{key}"  # in a request: the load puts another one here each time
 
 Requests = list[bytes]
 
@@ -27,9 +30,11 @@ def token(user: int, secret: str = SECRET, seconds: int = TOKEN_SECONDS) -> str:
     return jwt.encode({"user_id": str(user), "iat": now - 7200, "exp": now + seconds}, secret, "HS256")
 
 
-def request(method: str, path: str, bearer: str | None, body: object = None) -> bytes:
-    """Return one request as it goes over the wire."""
+def request(method: str, path: str, bearer: str | None, body: object = None, *, keyed: bool = False) -> bytes:
+    """Return one request as it goes over the wire; a keyed one with a place for its key."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if keyed:
+        lines.append(f"Idempotency-Key: {KEY}")
     if bearer is not None:
         lines.append(f"Authorization: Bearer {bearer}")
     content = b""
@@ -58,8 +63,12 @@ class Asking:
             "post": self._posts,
             "put": lambda: self._tasks("PUT", self.population.editors),
             "toggle": lambda: self._tasks("PATCH", self.population.editors),
+            "post-keyed": lambda: self._posts(keyed=True),
+            "put-keyed": lambda: self._tasks("PUT", self.population.editors, keyed=True),
+            "toggle-keyed": lambda: self._tasks("PATCH", self.population.editors, keyed=True),
             "401": self._strangers,
             "mixed": self._mixed,
+            "mixed-keyed": functools.partial(self._mixed, KEYED),
         }
         return make[workload]()
 
@@ -71,18 +80,18 @@ class Asking:
     def _lists(self, group: Group) -> Requests:
         return [request("GET", "/api/tasks", self._token(user)) for user in group.numbers]
 
-    def _tasks(self, method: str, group: Group) -> Requests:
+    def _tasks(self, method: str, group: Group, *, keyed: bool = False) -> Requests:
         path = "/api/tasks/{}/complete" if method == "PATCH" else "/api/tasks/{}"
         made = []
         for user in group.numbers:
             for number in self.random.sample(range(group.tasks), TASKS_PER_USER):
                 body = self._content() if method == "PUT" else None
-                made.append(request(method, path.format(number * STRIDE + user), self._token(user), body))
+                made.append(request(method, path.format(number * STRIDE + user), self._token(user), body, keyed=keyed))
         return made
 
-    def _posts(self) -> Requests:
+    def _posts(self, *, keyed: bool = False) -> Requests:
         users = [user for user in self.population.posters.numbers for _ in range(TASKS_PER_USER)]
-        return [request("POST", "/api/tasks", self._token(user), self._content()) for user in users]
+        return [request("POST", "/api/tasks", self._token(user), self._content(), keyed=keyed) for user in users]
 
     def _content(self) -> dict[str, str | None]:
         number = self.random.randrange(1000)
@@ -95,9 +104,10 @@ class Asking:
         none: list[str | None] = [None, "abc"] * 250
         return [request("GET", "/api/tasks", bearer) for bearer in (*none, *forged, *expired)]
 
-    def _mixed(self) -> Requests:
+    def _mixed(self, changes: str = "") -> Requests:
         made: Requests = []
-        for workload, percent in MIX.items():
+        for part, percent in MIX.items():
+            workload = part + changes if WORKLOADS[part].writes else part
             made += self.random.choices(self.requests(workload), k=MIXED_REQUESTS * percent // 100)
         return made
 
@@ -120,26 +130,40 @@ WORKLOADS = {
     "toggle": Workload("PATCH /api/tasks/{id}/complete", writes=True),
     "401": Workload("GET /api/tasks without a valid token", status=401),
     "mixed": Workload("60 % lists of 20, 15 % gets, 10 % posts, 10 % toggles, 5 % puts", writes=True),
+    **{
+        f"{name}{KEYED}": Workload(f"{words}, each change with an Idempotency-Key of its own", writes=True)
+        for name, words in (
+            ("post", "POST /api/tasks"),
+            ("put", "PUT /api/tasks/{id}"),
+            ("toggle", "PATCH /api/tasks/{id}/complete"),
+            ("mixed", "the mixture"),
+        )
+    },
+}
+
+
+# Whose tasks are asked for, the statement, and the names of its values.
+STATEMENTS: dict[str, tuple[str, str, str]] = {
+    "list20": ("short", statements.LIST, "user"),
+    "list100": ("readers", statements.LIST, "user"),
+    "list1000": ("long", statements.LIST, "user"),
+    "get": ("readers", statements.GET, "user id"),
+    "post": ("posters", statements.POST, "user title description"),
+    "put": ("editors", statements.PUT, "user id title description"),
+    "toggle": ("editors", statements.TOGGLE, "user id"),
 }
 
 
 def scripts(workload: str, population: Population) -> list[tuple[str, int]]:
-    """Return the workload as scripts for pgbench, each with its weight; none where the database is not asked."""
+    """Return the workload as scripts for pgbench, each with its weight; none where the database alone has no part."""
     if workload == "mixed":
         return [(_script(part, population), percent) for part, percent in MIX.items()]
-    return [(_script(workload, population), 1)] if workload != "401" else []
+    return [(_script(workload, population), 1)] if workload in STATEMENTS else []
 
 
 def _script(workload: str, population: Population) -> str:
-    group, statement, values = {
-        "list20": (population.short, statements.LIST, "user"),
-        "list100": (population.readers, statements.LIST, "user"),
-        "list1000": (population.long, statements.LIST, "user"),
-        "get": (population.readers, statements.GET, "user id"),
-        "post": (population.posters, statements.POST, "user title description"),
-        "put": (population.editors, statements.PUT, "user id title description"),
-        "toggle": (population.editors, statements.TOGGLE, "user id"),
-    }[workload]
+    who, statement, values = STATEMENTS[workload]
+    group: Group = getattr(population, who)
     names = values.split()
     statement = statement.replace("HH24:MI:SS", 'HH24":"MI":"SS')  # pgbench takes :MI for one of its variables
     sql = re.sub(r"\$(\d)", lambda number: f":{names[int(number[1]) - 1]}", statement)

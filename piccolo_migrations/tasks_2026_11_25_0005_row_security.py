@@ -50,8 +50,8 @@ BACKWARDS = [
             EXECUTE format('REVOKE ALL ON SCHEMA %I FROM tasks_app', current_schema());
             BEGIN
                 DROP ROLE tasks_app;
-            EXCEPTION WHEN insufficient_privilege OR dependent_objects_still_exist THEN
-                NULL;  -- not ours to drop, or another database's as well
+            EXCEPTION WHEN insufficient_privilege OR dependent_objects_still_exist OR undefined_object OR internal_error THEN
+                NULL;  -- not ours to drop, another database's as well, or another database changes it at this moment
             END;
         END IF;
     END $$

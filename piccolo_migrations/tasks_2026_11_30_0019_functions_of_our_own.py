@@ -5,7 +5,7 @@ ID = "2026-11-30T12:00:00:000019"
 VERSION = "1.38.0"
 DESCRIPTION = "roles that belong to this database alone, and functions that nobody else can call or replace"
 
-# The roles and their rights are no part of any migration: whoever migrates sees to them last, each time (app/roles.py).
+# The roles and their rights are no part of any migration: whoever migrates sees to them last, each time (app/db/roles.py).
 FORWARDS = [
     # As they are by now: each of PostgreSQL's own functions is called by its schema, and what is left of calls and operators
     # has exactly the types of its arguments. Else one that somebody has made in our schema might fit better.
@@ -86,20 +86,30 @@ BACKWARDS = [
         EXCEPTION WHEN insufficient_privilege OR dependent_objects_still_exist THEN
             RAISE WARNING 'The roles % and % stay: %', service, definer, SQLERRM;
         END;
-        BEGIN
-            IF to_regrole('tasks_app') IS NULL THEN
-                CREATE ROLE tasks_app NOLOGIN;
-            END IF;
-            IF NOT pg_has_role('tasks_app', how) THEN
-                GRANT tasks_app TO CURRENT_USER;
-            END IF;
-            EXECUTE format('GRANT USAGE ON SCHEMA %I TO tasks_app', current_schema());
-            GRANT SELECT, INSERT, UPDATE, DELETE ON "user", tasks, revisions, task_versions, idempotency_keys, rate_limits,
-                credentials, login_sessions, personal_access_tokens TO tasks_app;
-            GRANT USAGE ON SEQUENCE tasks_id_seq TO tasks_app;
-        EXCEPTION WHEN insufficient_privilege THEN
-            RAISE WARNING 'There will be no role tasks_app: %', SQLERRM;
-        END;
+        FOR remaining IN REVERSE 50..0 LOOP  -- other databases of the server may make or drop the role at the same moment
+            BEGIN
+                IF to_regrole('tasks_app') IS NULL THEN
+                    CREATE ROLE tasks_app NOLOGIN;
+                END IF;
+                IF NOT pg_has_role('tasks_app', how) THEN
+                    GRANT tasks_app TO CURRENT_USER;
+                END IF;
+                EXECUTE format('GRANT USAGE ON SCHEMA %I TO tasks_app', current_schema());
+                GRANT SELECT, INSERT, UPDATE, DELETE ON "user", tasks, revisions, task_versions, idempotency_keys, rate_limits,
+                    credentials, login_sessions, personal_access_tokens TO tasks_app;
+                GRANT USAGE ON SEQUENCE tasks_id_seq TO tasks_app;
+                EXIT;
+            EXCEPTION
+                WHEN insufficient_privilege THEN
+                    RAISE WARNING 'There will be no role tasks_app: %', SQLERRM;
+                    EXIT;
+                WHEN undefined_object OR duplicate_object OR unique_violation OR internal_error THEN
+                    IF remaining = 0 THEN
+                        RAISE;
+                    END IF;
+                    PERFORM pg_sleep(0.1);
+            END;
+        END LOOP;
     END $$
     """,
 ]

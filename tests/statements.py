@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -13,10 +14,10 @@ import asyncpg
 import pytest
 
 import app
-from app.statements import Param, Statement
-from app.tasks import listing
-from app.tasks.once import ChangeStatement
-from app.tasks.parameters import SORTS
+from app.db.statements import Statement
+from app.tasks.idempotency import ChangeStatement
+from app.tasks.listing import queries
+from app.tasks.listing.parameters import SORTS
 
 OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_indexes", "task_words", "task_titles")
 OF_OWNER = re.compile(r'(?:"\w+"\.)?"user_id" = (?=\$\d)')
@@ -27,6 +28,7 @@ OF_THE_REVISION = re.compile(r'(?<!\.)"user_id" = (?=\$\d)')  # of a change that
 ABOUT_WHAT_IS_OWNED = re.compile(rf'"(?:{"|".join(OWNED)})"')
 
 
+@cache
 def declared() -> dict[str, Statement]:
     """All that are about what is owned, by the module and the name, and how: as a page, for a key, or in a group."""
     found: dict[int, tuple[str, Statement]] = {}
@@ -36,8 +38,8 @@ def declared() -> dict[str, Statement]:
             if isinstance(value, Statement):  # where it is declared comes after where it is imported
                 where = module.name.removeprefix("app.").removeprefix("tasks.")
                 found[id(value)] = f"{where}.{name}", value
-    once = [(f"{name} once", each.once) for name, each in found.values() if isinstance(each, ChangeStatement)]
-    together = [(f"{name} together", in_a_group(each)) for name, each in found.values() if each.together]
+    once = [(f"{name} once", each.with_key) for name, each in found.values() if isinstance(each, ChangeStatement)]
+    together = [(f"{name} together", in_a_group(each)) for name, each in [*found.values(), *once] if each.group_sql]
     named = dict([*found.values(), *once, *together])
     return {name: each for name, each in named.items() if ABOUT_WHAT_IS_OWNED.search(each.sql)} | pages()
 
@@ -48,16 +50,16 @@ def pages() -> dict[str, Statement]:
     for sort, *how in product(SORTS, *[(False, True)] * len(kinds)):
         chosen = dict(zip(kinds, how, strict=True))
         if chosen["searches"] or sort != "relevance":
-            name = " ".join([f"listing._page {sort}", *(kind for kind, is_so in chosen.items() if is_so)])
-            found[name] = listing._page(sort, **chosen)
+            name = " ".join([f"listing.queries._page {sort}", *(kind for kind, is_so in chosen.items() if is_so)])
+            found[name] = queries._page(sort, **chosen)
     return found
 
 
 def in_a_group(whole: Statement) -> Statement:
-    """The same, as it is where it travels with others."""
+    """The same, as it is where it is in a batch of writes."""
     grouped = copy.copy(whole)
-    grouped.sql = whole.together or ""
-    grouped._arguments = [*whole._arguments, Param("place")]
+    grouped.sql = whole.group_sql or ""
+    grouped.names = [*whole.names, "place"]
     return grouped
 
 
@@ -76,18 +78,22 @@ def forget_the_owner(monkeypatch: pytest.MonkeyPatch, name: str, of_owner: re.Pa
 
     Of pages, all that are of a kind; and of what is done once for a key or in a group, all may have lost a part.
     """
-    module_name, _, what = name.partition(".")
-    module: Any = importlib.import_module(f"app.tasks.{module_name}")
-    what, *kinds = what.split()
+    path, *kinds = name.split()
+    module_name, _, what = path.rpartition(".")
+    package = "app" if path.startswith("auth.") else "app.tasks"
+    module: Any = importlib.import_module(f"{package}.{module_name}")
     whole = getattr(module, what)
     if what == "_page":
         mutant = _forgetful(whole, {*kinds})
-    elif kinds == ["together"]:
-        mutant = copy.copy(whole)
-        mutant.together = without_owner(in_a_group(whole), of_owner).sql
     elif kinds:
         mutant = copy.copy(whole)
-        mutant.once = without_owner(whole.once, of_owner)
+        mutated = mutant
+        if kinds[0] == "once":
+            mutated = mutant.with_key = copy.copy(whole.with_key)
+        if kinds[-1] == "together":
+            mutated.group_sql = without_owner(in_a_group(mutated), of_owner).sql
+        else:
+            mutated.sql = without_owner(mutated, of_owner).sql
     else:
         mutant = without_owner(whole, of_owner)
     monkeypatch.setattr(module, what, mutant)

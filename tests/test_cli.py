@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from app import migrations
 from app.__main__ import main
 from app.auth.authenticator import Authenticator
-from app.auth.tokens import User
-from app.connection_errors import just
-from app.settings import ROOT, current
+from app.auth.jwt import User
+from app.config.settings import ROOT, current
+from app.db import migrations
+from app.db.errors import just
+from tests import forkserver
 from tests.conftest import SECRET, whom
 
 
@@ -87,6 +88,7 @@ class TestToken:
 
 
 class TestAdminUser:
+    @pytest.mark.slow
     def test_it_asks_for_the_name_and_twice_for_the_password_and_shows_neither_back(self, database_url: str) -> None:
         name = f"staff-{secrets.token_hex(4)}"
         code, shown = typed(["admin-user"], name, "a long password", "a long password")
@@ -94,6 +96,7 @@ class TestAdminUser:
         assert f"{name} can log in at /admin/ now." in shown
         assert "a long password" not in shown
 
+    @pytest.mark.slow
     def test_it_unlocks_a_login_and_no_other(self, database_url: str) -> None:
         name = f"staff {secrets.token_hex(4)}"
         assert typed(["admin-user"], name, "a long password", "a long password")[0] == 0
@@ -102,6 +105,7 @@ class TestAdminUser:
         code, shown = typed(["admin-user", "nobody at all", "--unlock"])
         assert (code, shown.splitlines()[-1]) == (1, "There is no login of that name.")
 
+    @pytest.mark.slow
     def test_logins_are_listed_get_another_password_and_are_removed(self, database_url: str) -> None:
         name = f"staff {secrets.token_hex(4)}"
         assert typed(["admin-user", name], "a long password", "a long password")[0] == 0
@@ -116,11 +120,13 @@ class TestAdminUser:
             code, shown = typed(["admin-user", name, option])
             assert (code, shown.splitlines()[-1]) == (1, "There is no login of that name.")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("password", ["1234567", "x" * 1025])
     def test_a_password_is_as_long_as_those_of_users(self, database_url: str, password: str) -> None:
         made = run("admin-user", "nobody", password=password)
         assert (made.returncode, made.stderr) == (1, "A password has 8 to 1024 characters.\n")
 
+    @pytest.mark.slow
     def test_two_passwords_that_differ_make_nobody(self, database_url: str) -> None:
         code, shown = typed(["admin-user", "nobody"], "a long password", "another password")
         assert code == 1
@@ -157,13 +163,13 @@ def test_an_option_of_serve_says_the_variable_of_its_name(option: str, refused: 
 
 
 def test_what_is_a_bug_stays_one(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.auth.tokens.mint", lambda *_: {}["missing"])
+    monkeypatch.setattr("app.auth.jwt.mint", lambda *_: {}["missing"])
     with pytest.raises(KeyError):
         main(["token", "ada"])
 
 
 def test_a_setting_that_is_no_good_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app import settings
+    from app.config import settings
 
     monkeypatch.setenv("WORKERS", "none")
     settings.current.cache_clear()
@@ -206,6 +212,7 @@ class TestPsql:
 
 
 class TestMigrations:
+    @pytest.mark.slow
     def test_the_newest_is_taken_back_and_applied_again(self, new_database: Callable[[], str]) -> None:
         url = new_database()
         newest = max(name for app, name in migrations.known() if app == "tasks")
@@ -215,6 +222,7 @@ class TestMigrations:
             assert newest in done.stdout
             assert "\x1b" not in done.stdout
 
+    @pytest.mark.slow
     def test_taking_back_asks_first(self, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
         url = new_database()
         monkeypatch.setenv("DATABASE_URL", url)
@@ -238,6 +246,7 @@ class TestMigrations:
 
 
 class TestNewMigration:
+    @pytest.mark.slow
     def test_it_is_written_for_what_has_changed_and_told_where_without_a_database(self, tmp_path: Path) -> None:
         for name in ("app", "piccolo_migrations"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -251,7 +260,7 @@ class TestNewMigration:
 
         done = migration("nothing")
         assert (done.returncode, done.stderr, "No changes" in done.stdout) == (0, "", True)
-        tables = tmp_path / "app/tables.py"
+        tables = tmp_path / "app/db/tables.py"
         field = "    completed = Boolean(null=False, default=False)\n"
         another = "    starred = Boolean(null=True, default=None)\n"
         tables.write_text(tables.read_text().replace(field, field + another, 1))
@@ -273,6 +282,17 @@ class TestNewMigration:
     def test_a_name_is_one_line_and_not_blank(self, name: str) -> None:
         with pytest.raises(SystemExit, match="The name of a migration is one line, and not blank"):
             main(["migration", name])
+
+    def test_each_new_file_is_told(
+        self, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def new(*_: object, **__: object) -> None:
+            (tmp_path / "made.py").touch()
+
+        monkeypatch.setattr("piccolo.apps.migrations.commands.new.new", new)
+        monkeypatch.setitem(migrations.FOLDERS, "tasks", tmp_path)
+        main(["migration", "x"])
+        assert capsys.readouterr().out == f"Written: {tmp_path / 'made.py'}\n"
 
     @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
     def test_a_folder_that_cannot_be_written_to_is_told_in_a_line(
@@ -309,7 +329,4 @@ class TestTrouble:
 
 def run(command: str, name: str, password: str = "a long password", **env: str) -> subprocess.CompletedProcess[str]:
     arguments = [command, name] if command == "admin-user" else command.split()
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT, env={**os.environ, **env}, input=f"{password}\n", capture_output=True, text=True,
-    )  # fmt: skip
+    return forkserver.command(*arguments, text=f"{password}\n", **env)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app import __version__
-from app.database import database
+from app.db.engine import database
 
 OK = {"data": {"status": "ok"}}
 AWAY = {

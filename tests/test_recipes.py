@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
+from app.config.settings import ROOT
 from tests.conftest import needs
 
 ECHO = '\n[positional-arguments]\necho *ARGS: (install "requirements.txt")\n    @printf "%s\\n" "$@"\n'
@@ -99,7 +99,7 @@ def test_recipes_that_make_it_together_make_one(folder: Path) -> None:
 def test_where_no_python_is_new_enough_it_is_told_which_one_is_needed(folder: Path, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("sh", "cp", "cmp"):
+    for name in ("sh", "cp", "mv", "cmp"):
         (programs / name).symlink_to(str(shutil.which(name)))
     old = programs / "python3"
     old.write_text("#!/bin/sh\necho 'Python 3.8.10'\nexit 1\n")
@@ -144,6 +144,7 @@ def test_on_a_terminal_the_install_shows_its_progress_once(folder: Path) -> None
         (["migration", "it's new"], "-m app migration it's new"),
         (["test", "-k", "x"], "-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -k x"),
         (["test"], "-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"),
+        (["test", "-n0", "--pdb"], "-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -n0 --pdb"),
         (["soak"], "-m pytest --capture=no tests/soak"),
         (["soak", "-k", "x"], "-m pytest --capture=no tests/soak -k x"),
         (["soak", "tests/soak/test_list.py"], "-m pytest --capture=no tests/soak/test_list.py"),

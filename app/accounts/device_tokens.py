@@ -1,14 +1,13 @@
 """Device tokens: a device that has logged in before is not locked out by strangers' guesses.
 
-They are OWASP's device cookies ("Slow Down Online Guessing Attacks with Device Cookies"), sent in the body. A login
-returns one, and the next login may bring it along: its failures are then counted by its device instead of by the email
-address. All device tokens of one login are of one device, however often it is refreshed, and so are those of a later
-login that brings one along. So stolen ones are together worth five guesses in 15 minutes. They prove nothing: the
-password is asked for as ever.
+They are OWASP's device cookies ("Slow Down Online Guessing Attacks with Device Cookies"), sent in the body: failures of
+a login that brings one along are counted by its device, and not by the email address. They prove nothing: the password
+is asked for as ever. All device tokens of one login, and of later ones that bring one along, are of one device; so
+stolen ones are together worth five guesses in 15 minutes.
 
 A device token is `tsd_`, 22 characters that name the device, and 43 of an HMAC over these, the user and how often the
-password was changed. So nothing is stored of it until a login fails; it is of one account; and a changed password ends
-it. Nor is the device stored: it is in the id of the login, or follows from it.
+password was changed. So it is of one account, a changed password ends it, and nothing of it is stored until a login
+fails: the device is in the id of the login, or follows from it.
 """
 
 import hmac
@@ -17,11 +16,11 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 
-from app.auth import opaque
+from app.auth import opaque_tokens
 
 PREFIX = "tsd_"
 DEVICE_CHARACTERS = 22
-SHAPE = re.compile(r"tsd_([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{43})")
+DEVICE_TOKEN = re.compile(r"tsd_([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{43})")
 
 
 def new_session_id(device: str | None) -> str:
@@ -37,7 +36,7 @@ def issue(secret: str, session_id: str, user_id: str, password_version: int) -> 
 
 def read(token: str, keys: Iterable[str], user_id: str, password_version: int) -> str | None:
     """Return the device that a token names; None where the token is not of this account or password."""
-    match = SHAPE.fullmatch(token)
+    match = DEVICE_TOKEN.fullmatch(token)
     if match is None:
         return None
     device, signature = match.groups()
@@ -47,7 +46,7 @@ def read(token: str, keys: Iterable[str], user_id: str, password_version: int) -
 
 def limit_key(device: str, user_id: str) -> str:
     """Return by what failures of this device are counted."""
-    return f"{limit_prefix(user_id)}{opaque.hashed(device).hex()}"
+    return f"{limit_prefix(user_id)}{opaque_tokens.hashed(device).hex()}"
 
 
 def limit_prefix(user_id: str) -> str:
@@ -58,8 +57,8 @@ def limit_prefix(user_id: str) -> str:
 def _device_of(session_id: str) -> str:
     if len(session_id) > DEVICE_CHARACTERS:
         return session_id[:DEVICE_CHARACTERS]
-    return urlsafe_b64encode(opaque.hashed(session_id)).decode()[:DEVICE_CHARACTERS]
+    return urlsafe_b64encode(opaque_tokens.hashed(session_id)).decode()[:DEVICE_CHARACTERS]
 
 
 def _signature(secret: str, device: str, user_id: str, password_version: int) -> str:
-    return opaque.keyed_hash(secret, "device tokens", f"{device} {password_version} {user_id}")
+    return opaque_tokens.keyed_hash(secret, "device tokens", f"{device} {password_version} {user_id}")

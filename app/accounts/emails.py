@@ -3,11 +3,11 @@
 from functools import cache
 from types import ModuleType
 
-from app.failures import Invalid
+from app.web.failures import Invalid
 
 # A network at home may have mail of its own: those names cannot be reached from everywhere, but they need not.
 FINE_NAMES = ("local", "test")
-MAX_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
+MAX_ADDRESS_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
 
 
 def normal(email: str) -> str:
@@ -19,7 +19,7 @@ def normal(email: str) -> str:
     """
     validator, email = _validator(), email.strip()
     try:
-        if len(email) > MAX_CHARACTERS:
+        if len(email) > MAX_ADDRESS_CHARACTERS:
             raise validator.EmailNotValidError
         address = validator.validate_email(email, check_deliverability=False)
     except validator.EmailNotValidError:

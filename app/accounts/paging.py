@@ -1,87 +1,62 @@
 """Pages of the lists of an account, with `limit` and `cursor` as lists of tasks have them."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from litestar import Request
 from msgspec import UNSET, UnsetType
 
-from app import cursors
-from app.auth.tokens import User as Owner
-from app.cursors import Place
-from app.envelopes import NextPage
-from app.failures import Invalid
-from app.handlers import Reply
-from app.query import LIMIT_RULE, limit, pairs
-from app.statements import Param
+from app.auth.jwt import User as Owner
+from app.db.engine import database
+from app.db.statements import Statement
+from app.web import cursors
+from app.web.cursors import Place
+from app.web.envelopes import NextPage
+from app.web.query import PageQuery
+from app.web.routing import JSONResponse
 
-AFTER, AFTER_ID, LIMIT = Param("after"), Param("after_id"), Param("limit")
-
-
-class Window(NamedTuple):
-    """Which items of a list are asked for, all of them or a page; and what its cursors are sealed with."""
-
-    name: str  # of the list, under /api/auth
-    about: str
-    secret: str
-    limit: int | None = None
-    after: Place | None = None
-    is_page: bool = False
-
-    def values(self) -> dict[str, Any]:
-        """Return the values of the params above. One item more than is asked for: whether there is another page."""
-        return {
-            "limit": self.limit and self.limit + 1,
-            "after": self.after and self.after.at,
-            "after_id": self.after and self.after.id,
-        }
+E = TypeVar("E")
+T = TypeVar("T")
 
 
-class Found(NamedTuple):
-    """The items of a page, and the cursor of the next one, if there is one."""
+class PagedList:
+    """A list of an owner's under `/api/auth`: the latest first, and of one moment in the order of ids."""
 
-    items: list[Any]
-    next: str | None
+    def __init__(self, name: str, table: str, columns: str, at: str, condition: str = "true") -> None:
+        """Take the last part of its path; which columns of which table, `at` for the order; and a condition in SQL."""
+        self.name = name
+        microseconds = f'(extract(epoch FROM "{table}"."{at}") * 1000000)::bigint'
+        self._statement = Statement(
+            f"""
+            SELECT {columns}, {microseconds} FROM "{table}" WHERE "user_id" = :owner AND {condition} AND (
+                {microseconds} < coalesce(:after::bigint, {2**53})
+                OR ({microseconds} = :after AND "id" > :after_id::text)
+            )
+            ORDER BY "{table}"."{at}" DESC, "id" LIMIT :limit
+            """
+        )
 
+    async def reply(
+        self,
+        request: Request[Any, Any, Any],
+        owner: Owner,
+        wanted: PageQuery,
+        item: Callable[..., T],
+        envelope: Callable[[list[T], NextPage | UnsetType], E],
+    ) -> JSONResponse[E]:
+        """Return the items that are asked for, all of them or a page, each made of its columns.
 
-def window(request: Request[Any, Any, Any], owner: Owner, name: str) -> Window:
-    """Return what the query asks of the owner's list of this name. Raises Invalid, InvalidCursor."""
-    whole = Window(name, f"{owner.id}\0{name}", request.app.state["settings"].secret)
-    given = dict(pairs(request.scope["query_string"], ("limit", "cursor")))
-    size = limit(given["limit"]) if "limit" in given else None
-    if "limit" in given and size is None:
-        raise Invalid("limit", f"limit must be {LIMIT_RULE}")
-    after = cursors.unseal(whole.secret, whole.about, given["cursor"]) if "cursor" in given else None
-    return whole._replace(limit=size or (after.limit if after else None), after=after, is_page=bool(given))
-
-
-def microseconds(column: str) -> str:
-    """Return the SQL of a time as a place has it."""
-    return f"(extract(epoch FROM {column}) * 1000000)::bigint"
-
-
-def follows(column: str) -> str:
-    """Return the condition of what comes after the place, the latest first; of one moment, in the order of ids.
-
-    It takes the params AFTER, AFTER, AFTER_ID.
-    """
-    at = microseconds(column)
-    return f'({at} < coalesce({{}}::bigint, {2**53}) OR ({at} = {{}}::bigint AND "id" > {{}}::text))'
-
-
-def found(rows: Sequence[Any], window: Window, items: list[Any]) -> Found:
-    """Return the page of these items. The last column of each row is its time, in microseconds."""
-    if window.limit is None or len(items) <= window.limit:
-        return Found(items, None)
-    shown = items[: window.limit]
-    place = Place(shown[-1].id, rows[window.limit - 1][-1], window.limit)
-    return Found(shown, cursors.seal(window.secret, window.about, place))
-
-
-def reply(envelope: type[Any], window: Window, page: Found) -> Reply[Any]:
-    """Return the answer: `page` is in it where one was asked for, and a link to the next one (RFC 8288)."""
-    told: NextPage | UnsetType = NextPage(page.next) if window.is_page else UNSET
-    query = urlencode({"limit": window.limit, "cursor": page.next})
-    link = [(b"link", f'</api/auth/{window.name}?{query}>; rel="next"'.encode())] if page.next else []
-    return Reply(envelope(page.items, told), link)
+        A page says where the next one begins, and links to it (RFC 8288). Raises InvalidCursor.
+        """
+        secret, about = request.app.state["settings"].secret, f"{owner.id}\0{self.name}"
+        after = None if wanted.cursor is None else cursors.unseal(secret, about, wanted.cursor)
+        limit = wanted.limit or (after.limit if after else None)
+        values = {"after": after and after.at, "after_id": after and after.id, "limit": limit and limit + 1}
+        rows = await database.fetch(self._statement, owner=owner.id, **values)
+        items = [item(*row[:-1]) for row in rows[:limit]]
+        cursor = None
+        if limit and len(rows) > limit:
+            last = rows[limit - 1]
+            cursor = cursors.seal(secret, about, Place(last["id"], last[-1], limit))
+        headers = cursors.next_link(f"/api/auth/{self.name}", [("limit", limit)], cursor)
+        return JSONResponse(envelope(items, UNSET if wanted == PageQuery() else NextPage(cursor)), headers)

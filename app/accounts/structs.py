@@ -6,26 +6,24 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app import texts
-from app.accounts import emails, passwords
-from app.envelopes import Data, NextPage, Stamp
-from app.failures import Invalid
+from app.accounts import emails
+from app.auth.passwords import MAX_PASSWORD_CHARACTERS, MIN_CHARACTERS, check_length
+from app.web import text as web_text
+from app.web.envelopes import Data, NextPage, Stamp
+from app.web.failures import Invalid
 
-MAX_NAME = 255  # characters
-NAME = Meta(
-    description=f"White space around it is trimmed; what is left has 1 to {MAX_NAME} characters.",
-    extra_json_schema={"minLength": 1, "pattern": texts.pattern(MAX_NAME)},
+MAX_USER_NAME = 255  # characters
+NAME_RULES = Meta(
+    description=f"White space around it is trimmed; what is left has 1 to {MAX_USER_NAME} characters.",
+    extra_json_schema={"minLength": 1, "pattern": web_text.pattern(MAX_USER_NAME)},
 )
 
 Scope = Literal["read", "write"]
-Name = Annotated[str, NAME, Meta(examples=["Ada Lovelace"])]
+Name = Annotated[str, NAME_RULES, Meta(examples=["Ada Lovelace"])]
 Email = Annotated[
     str,
-    Meta(
-        description="Upper and lower case are the same.",
-        examples=["ada@example.com"],
-        extra_json_schema={"format": "email"},
-    ),
+    Meta(description="Upper and lower case are the same.", extra_json_schema={"format": "email"}),
+    Meta(examples=["ada@example.com"]),
 ]
 Password = Annotated[str, Meta(examples=["correct horse battery staple"], extra_json_schema={"format": "password"})]
 NewPassword = Annotated[
@@ -33,11 +31,7 @@ NewPassword = Annotated[
     Meta(
         description="Of any characters.",
         examples=["correct horse battery staple"],
-        extra_json_schema={
-            "format": "password",
-            "minLength": passwords.MIN_CHARACTERS,
-            "maxLength": passwords.MAX_CHARACTERS,
-        },
+        extra_json_schema={"format": "password", "minLength": MIN_CHARACTERS, "maxLength": MAX_PASSWORD_CHARACTERS},
     ),
 ]
 
@@ -62,10 +56,8 @@ class Login(msgspec.Struct, frozen=True):
     token: Annotated[str, Meta(description="A bearer token (JWT).", examples=["eyJhbGciOi…"])]
     refresh_token: Annotated[
         str,
-        Meta(
-            description="For one use, within 30 days of its login's last use and 90 days of its login.",
-            examples=["tsr_…"],
-        ),
+        Meta(description="For one use, within 30 days of its login's last use and 90 days of its login."),
+        Meta(examples=["tsr_…"]),
     ]
     expires_in: Annotated[int, Meta(description="Seconds for which `token` is valid.", examples=[900])]
     device_token: Annotated[
@@ -140,7 +132,7 @@ class SignUp(msgspec.Struct, frozen=True):
         """Trim and normalise. Raises Invalid."""
         msgspec.structs.force_setattr(self, "name", _name(self.name))
         msgspec.structs.force_setattr(self, "email", emails.normal(self.email))
-        passwords.check("password", self.password)
+        check_length("password", self.password)
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -193,10 +185,10 @@ class PasswordChange(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Raises Invalid."""
-        passwords.check("new_password", self.new_password)
+        check_length("new_password", self.new_password)
 
 
-class Farewell(msgspec.Struct, frozen=True):
+class AccountDeletion(msgspec.Struct, frozen=True):
     """The password, because what follows is for good."""
 
     password: Password
@@ -205,7 +197,7 @@ class Farewell(msgspec.Struct, frozen=True):
 class PersonalTokenRequest(msgspec.Struct, frozen=True):
     """A token for a script."""
 
-    name: Annotated[str, NAME, Meta(examples=["Backup script"])]
+    name: Annotated[str, NAME_RULES, Meta(examples=["Backup script"])]
     scope: Annotated[Scope, Meta(description="`read` changes nothing.")]
     expires_at: Annotated[
         datetime | None,
@@ -234,8 +226,8 @@ def _name(text: str) -> str:
     name = text.strip()
     if not name:
         raise Invalid("name", "Name is required")
-    if len(name) > MAX_NAME:
-        raise Invalid("name", f"Name must have {MAX_NAME} characters at most")
+    if len(name) > MAX_USER_NAME:
+        raise Invalid("name", f"Name must have {MAX_USER_NAME} characters at most")
     if "\0" in name:
         raise Invalid("name", "Name must not contain the character U+0000")
     return name

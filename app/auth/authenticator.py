@@ -12,22 +12,25 @@ from typing import TypeVar
 
 import msgspec
 
-from app.auth import opaque, queries, tokens
-from app.auth.keys import KeyStore
-from app.auth.tokens import HS256, Key, User
-from app.database import database
-from app.failures import InvalidToken, Unavailable
-from app.issuers import OUR_OWN
-from app.settings import Settings
+from app.auth import jwt, opaque_tokens, queries
+from app.auth.jwks import KeyStore
+from app.auth.jwt import HS256, User, VerifyingKey
+from app.config.issuers import OUR_OWN
+from app.config.settings import Settings
+from app.db.engine import database
+from app.web.failures import InvalidToken, Unavailable
 
 T = TypeVar("T")
 
+# Of a token that is no good for one of these reasons, nothing makes a good one.
+LASTING = (jwt.NO_SIGNATURE, jwt.EXPIRED)
 ENDED = "its login has ended, or it was revoked, or never given out"
 OTHER_ALGORITHM = "its algorithm (alg) is none that is configured for its issuer"
-MAX_REMEMBERED = 10_000
-MAX_REMEMBERED_BYTES = 2048  # of one token: with larger ones the memory would be too
-SECONDS_BETWEEN_LOOKS = 1.0  # at the login behind a token
-SECONDS_UNKNOWN = 30.0  # for which a token that the database does not know is not asked for again
+MAX_CACHED_TOKENS = 10_000
+MAX_CACHED_BYTES = 2048  # of one token: with larger ones the memory would be too
+SESSION_CHECK_SECONDS = 1.0  # at the login behind a token
+MAX_REFUSED_TOKENS = 1000  # anybody can send such
+REFUSED_SECONDS = 30.0  # for which one is not verified, or asked for, again
 
 
 class Verified(msgspec.Struct):
@@ -37,7 +40,7 @@ class Verified(msgspec.Struct):
     until: float
     keys: KeyStore | None  # None: our own secret
     generation: int
-    looked: float = 0.0  # when the database was last asked about the login
+    checked_at: float = 0.0  # when the database was last asked about the login
 
     def holds(self, now: float) -> bool:
         """Tell whether the token has not expired and its key has not been withdrawn."""
@@ -50,17 +53,17 @@ class Authenticator:
     def __init__(self, settings: Settings) -> None:
         """Believe whom the settings name."""
         self.stores = {each.issuer: KeyStore(each) for each in settings.issuers}
-        self._secrets = [Key(HS256, secret) for secret in settings.jwt_secrets]
+        self._secrets = [VerifyingKey(HS256, secret) for secret in settings.jwt_secrets]
         self._accounts = settings.accounts
         self._provision = settings.provision_users
-        self._memory: dict[bytes, Verified] = {}
+        self._cache: dict[bytes, Verified] = {}
         self._owners: dict[bytes, str] = {}  # of personal tokens, when they were last asked for
-        self._unknown: dict[bytes, float] = {}  # tokens without an owner or a login, and when they were asked for
+        self._refused: dict[bytes, tuple[str, float]] = {}  # why, and since when
         self.hits = self.misses = 0  # of that memory
         self._fetching: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
-        """Begin to fetch the issuers' keys, behind everybody's back."""
+        """Begin to fetch the issuers' keys in the background."""
         self._fetching = [asyncio.create_task(store.run()) for store in self.stores.values()]
 
     async def close(self) -> None:
@@ -73,29 +76,34 @@ class Authenticator:
     async def user(self, token: bytes) -> User:
         """Return whom the token names, if it is valid now. Raises InvalidToken, and Unavailable for the database."""
         now = time.time()
-        known = self._memory.get(token)
+        known = self._cache.get(token)
         if known is None:
-            self._check_unknown(token)
-            if opaque.PERSONAL_SHAPE.fullmatch(token) and self.has_accounts():
+            self._check_refused(token)
+            if opaque_tokens.PERSONAL_SHAPE.fullmatch(token) and self.has_accounts():
                 return await self._owner(token)
         if known is not None and known.holds(now):
             self.hits += 1
         else:
             self.misses += 1
-            known = self.verify(token)
-            _keep(self._memory, token, known)
-        if known.user.session and not 0 <= now - known.looked < SECONDS_BETWEEN_LOOKS:
+            try:
+                known = self.verify(token)
+            except InvalidToken as error:
+                self._cache.pop(token, None)
+                if error.reason in LASTING:
+                    self._refuse(token, error.reason)
+                raise
+            _keep(self._cache, token, known, MAX_CACHED_TOKENS)
+        if known.user.session and not 0 <= now - known.checked_at < SESSION_CHECK_SECONDS:
             if not await queries.is_logged_in(known.user):
-                self._memory.pop(token, None)
-                _keep(self._unknown, token, time.monotonic())
-                raise InvalidToken(ENDED)
-            known.looked = now
+                self._cache.pop(token, None)
+                raise self._refuse(token, ENDED)
+            known.checked_at = now
         return known.user
 
     def has_accounts(self) -> bool:
         """Tell whether people can have accounts here. Raises Unavailable while nobody knows.
 
-        It is as ACCOUNTS says; where that is unset, whoever made the table of users owns its people.
+        It is as ACCOUNTS says; where that is unset, who made the table of users owns its people.
         """
         if self._accounts is not None:
             return self._accounts
@@ -112,59 +120,66 @@ class Authenticator:
         owner = await queries.owner_of(token.decode(), self.last_owner(token))
         if owner is None:
             self._owners.pop(token, None)
-            _keep(self._unknown, token, time.monotonic())
-            raise InvalidToken(ENDED)
+            raise self._refuse(token, ENDED)
         if self._owners.get(token) != owner.id:
-            _keep(self._owners, token, owner.id)
+            _keep(self._owners, token, owner.id, MAX_CACHED_TOKENS)
         return owner
 
-    def _check_unknown(self, token: bytes) -> None:
-        """Raises InvalidToken for one that was asked for in vain a moment ago.
+    def _check_refused(self, token: bytes) -> None:
+        """Raises InvalidToken for one that was refused a moment ago.
 
-        They are random, so one that is unknown becomes known only where a backup or a replica comes up with it.
+        Personal tokens are random, so one that is unknown becomes known only where a backup or a replica comes up with
+        it.
         """
-        if time.monotonic() < self._unknown.get(token, -SECONDS_UNKNOWN) + SECONDS_UNKNOWN:
-            raise InvalidToken(ENDED)
+        if token in self._refused:
+            reason, since = self._refused[token]
+            if time.monotonic() < since + REFUSED_SECONDS:
+                raise InvalidToken(reason)
+
+    def _refuse(self, token: bytes, reason: str) -> InvalidToken:
+        """Remember that a token is refused, and return the failure."""
+        _keep(self._refused, token, (reason, time.monotonic()), MAX_REFUSED_TOKENS)
+        return InvalidToken(reason)
 
     def forget(self, user: User, session: str | None = None) -> None:
         """Forget the tokens of one login of the user, or of all."""
-        for token, known in [*self._memory.items()]:
+        for token, known in [*self._cache.items()]:
             if known.user.id == user.id and session in (None, known.user.session):
-                del self._memory[token]
+                del self._cache[token]
 
     def verify(self, token: bytes) -> Verified:
         """Return what the token says. It is tried with the keys of whom it says that it is from, and no others."""
-        header, claims = tokens.parse(token)
-        issuer = claims.get("iss")
-        store = self.stores.get(issuer) if issuer else None
+        header, claims, issuer = jwt.parse(token)
+        store = self.stores.get(issuer)
         if store is not None:
             if header.get("alg") not in store.issuer.algorithms:
                 raise InvalidToken(OTHER_ALGORITHM)
             generation = store.generation
+            keys = store.find(header.get("kid"))
             try:
-                tokens.verify(token, store.find(header.get("kid")))
+                jwt.verify(token, keys)
             except InvalidToken:
                 if "kid" not in header:
                     store.want()
-                raise
-            tokens.check_audience(claims, store.issuer.audiences)
-            user = tokens.user(claims, may_be_new=self._provision)
-            return Verified(user, tokens.expiry(claims), store, generation)
+                raise InvalidToken("no key of its issuer made its signature") from None
+            jwt.check_audience(claims, store.issuer.audiences)
+            user = jwt.user(claims, auto_provision=self._provision)
+            return Verified(user, jwt.expiry(claims), store, generation)
         if header.get("alg") != HS256:
-            raise InvalidToken(OTHER_ALGORITHM if issuer is None else "its issuer (iss) is none that is configured")
-        tokens.verify(token, self._secrets)
+            raise InvalidToken(OTHER_ALGORITHM if not issuer else "its issuer (iss) is none that is configured")
+        jwt.verify(token, self._secrets)
         if issuer != OUR_OWN:
-            return Verified(tokens.user(claims, may_be_new=self._provision), tokens.expiry(claims), None, 0)
+            return Verified(jwt.user(claims, auto_provision=self._provision), jwt.expiry(claims), None, 0)
         if not self.has_accounts():
             raise InvalidToken("it is from an account, and there are none here (ACCOUNTS)")
-        return Verified(tokens.own_user(claims), tokens.expiry(claims), None, 0)
+        return Verified(jwt.own_user(claims), jwt.expiry(claims), None, 0)
 
 
-def _keep(memory: dict[bytes, T], token: bytes, what: T) -> None:
-    """Remember something of a token, in place of the oldest where there are too many."""
-    if len(token) > MAX_REMEMBERED_BYTES:
+def _keep(memory: dict[bytes, T], token: bytes, what: T, limit: int) -> None:
+    """Remember something of a token, in place of the oldest where there are as many as the limit."""
+    if len(token) > MAX_CACHED_BYTES:
         return
     memory.pop(token, None)
-    if len(memory) >= MAX_REMEMBERED:
+    if len(memory) >= limit:
         del memory[next(iter(memory))]
     memory[token] = what

@@ -1,11 +1,11 @@
 """Authorization header -> request.user, before anything else is looked at.
 
-It stands before the router, so that a stranger learns nothing about routes, methods, ids or bodies. What it
-guards is decided on the path as the router will see it. A handler that takes `CurrentUser` without having
-been guarded answers 401 too: forgetting is safe.
+The middleware stands before the router, so that a caller without a token learns nothing of routes, methods, ids or
+bodies. Which paths need a token, the handlers declare (`app/web/access.py`); the path is compared as the router will
+see it. A handler that takes `CurrentUser` and declares that it needs no token answers 401 to everybody.
 
-Requests are counted here, because here it turns out for whom: for the user, or where nobody is known, for the
-address. So a stranger can spend what strangers at that address have, and nothing of a user's.
+The middleware counts requests, because here it turns out for whom: for the user, or where the user is not known, for
+the address. So callers without a token use up what callers at that address have, and nothing of a user's.
 """
 
 import logging
@@ -17,22 +17,20 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
-from app import logs
-from app.addresses import address_key
-from app.auth import opaque
+from app.auth import opaque_tokens
 from app.auth.authenticator import Authenticator
-from app.auth.tokens import User
-from app.edge.headers import Singles, singles
-from app.failures import InvalidToken, NotFound, ReadOnlyToken, TooManyRequests, Unauthorized
-from app.limits import Limiter
+from app.auth.jwt import User
+from app.observability import logs
+from app.web.access import Access
+from app.web.addresses import address_key
+from app.web.failures import InvalidToken, NotFound, ReadOnlyToken, TooManyRequests, Unauthorized
+from app.web.headers import RawHeaders, Singles, singles
+from app.web.rate_limit import SlidingWindowLimiter
 
 logger = logging.getLogger(__name__)
 
-TASKS = r"/api/(?:tasks|trash)"
-DOORS = r"/api/auth/(?:signup|login|refresh)\Z"  # which are for those who have no token yet
-ACCOUNTS = rf"(?!{DOORS})/api/auth"
 BEARER = re.compile(rb"bearer +(.+)", re.IGNORECASE | re.DOTALL)  # RFC 6750, section 2.1; RFC 9110, section 11.1
-PERSONAL = opaque.PERSONAL.encode()
+OPAQUE = opaque_tokens.PERSONAL_PREFIX.encode()
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 
 CurrentUser: TypeAlias = NamedDependency[User]
@@ -42,65 +40,65 @@ class JWTAuthMiddleware:
     """Put the User that the bearer token names on the scope, where `request.user` finds it."""
 
     def __init__(
-        self, app: ASGIApp, authenticator: Authenticator, limiter: Limiter | None = None, *, accounts: bool
+        self, app: ASGIApp, access: Access, authenticator: Authenticator, limiter: SlidingWindowLimiter | None = None
     ) -> None:
-        """Guard `app`, and the accounts in it where it has them."""
+        """Protect the paths of `app` that `access` knows to need a token."""
         self.app = app
+        self.access = access
         self.authenticator = authenticator
         self._limiter = limiter
-        self._doors = re.compile(DOORS if accounts else r"(?!)")
-        self._guarded = re.compile(rf"(?:{TASKS}|({ACCOUNTS}))(?:/|\Z)" if accounts else rf"{TASKS}(?:/|\Z)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a known caller through.
 
-        Raises Unauthorized for a stranger, TooManyRequests, and ReadOnlyToken for one who may only look; NotFound for
-        accounts where there are none, and Unavailable.
+        Raises Unauthorized for a caller without a valid token, TooManyRequests, and ReadOnlyToken for a change with a
+        token that may only read; NotFound for accounts where there are none, and Unavailable.
         """
         if scope["type"] == "http":
-            scope["path"] = normalize_path(scope["path"])
-            if found := self._guarded.match(scope["path"]):
-                if found.lastindex:
-                    self._check_accounts()
-                try:
-                    token = _bearer_token(singles(scope))
-                    user = None if token.startswith(PERSONAL) else await self.authenticator.user(token)
-                except Unauthorized as error:
+            scope["path"] = path = normalize_path(scope["path"])
+            if (declared := self.access.of(path)) is not None:
+                if declared.get("needs_accounts") and not self.authenticator.has_accounts():
+                    raise NotFound
+                if declared["needs_token"]:
+                    await self._authenticate(scope)
+                elif declared.get("rate_limited"):
                     self._count(scope, _address(scope))
-                    _tell(error)
-                    raise
-                if user is None:
-                    user = await self._looked_up(scope, token)
-                else:
-                    self._count(scope, _named(user.id))
-                scope["user"] = user
-                if not user.may_write and scope["method"] in CHANGES:
-                    raise ReadOnlyToken
-            elif self._doors.match(scope["path"]):
-                self._check_accounts()
-                self._count(scope, _address(scope))
         await self.app(scope, receive, send)
 
-    def _check_accounts(self) -> None:
-        """Raises NotFound where there are no accounts here, and Unavailable while nobody knows."""
-        if not self.authenticator.has_accounts():
-            raise NotFound
+    async def _authenticate(self, scope: HTTPScope) -> None:
+        try:
+            try:
+                token = _bearer_token(singles(scope))
+                user = None if token.startswith(OPAQUE) else await self.authenticator.user(token)
+            except Unauthorized:
+                self._count(scope, _address(scope))
+                raise
+            if user is None:
+                user = await self._owner(scope, token)
+            else:
+                self._count(scope, _named(user.id))
+        except Unauthorized as error:
+            _log_refusal(error)
+            raise
+        scope["user"] = user
+        if not user.may_write and scope["method"] in CHANGES:
+            raise ReadOnlyToken
 
-    async def _looked_up(self, scope: Any, token: bytes) -> User:
+    async def _owner(self, scope: Any, token: bytes) -> User:
         """Return whose personal token this is, which the database has to say: never for somebody over the limit.
 
         So it is counted beforehand: for whom it was the last time, or else for the address. Where that turns out to be
         wrong it is given back. Raises what the authenticator does, and TooManyRequests.
         """
         if self._limiter is None:
-            return await self._asked(token)
+            return await self.authenticator.user(token)
         last = self.authenticator.last_owner(token)
         counted = _address(scope) if last is None else _named(last)
         others = len(scope["answer_headers"])
         self._count(scope, counted)
         found = None
         try:
-            user = await self._asked(token)
+            user = await self.authenticator.user(token)
             found = _named(user.id)
         except Unauthorized:
             found = _address(scope)
@@ -112,13 +110,6 @@ class JWTAuthMiddleware:
                 if found is not None:
                     self._count(scope, found)
         return user
-
-    async def _asked(self, token: bytes) -> User:
-        try:
-            return await self.authenticator.user(token)
-        except Unauthorized as error:
-            _tell(error)
-            raise
 
     def _count(self, scope: Any, name: str) -> None:
         """Count a request, and have its answer tell. Raises TooManyRequests."""
@@ -132,18 +123,19 @@ class JWTAuthMiddleware:
 
 def current_user(request: Request[User | None, Any, Any]) -> User:
     """Return the caller, for handlers that take a `user: CurrentUser`."""
-    if (user := request.scope.get("user")) is None:
+    scope: Any = request.scope
+    if (user := scope.get("user")) is None:
         raise Unauthorized
     return user
 
 
 def charge(request: Request[User, Any, Any], cost: int) -> None:
     """Charge the caller for what a request costs beyond the 1 that it was counted as, and have its answer tell."""
-    limiter: Limiter | None = request.app.state["limiter"]
+    limiter: SlidingWindowLimiter | None = request.app.state["limiter"]
     if limiter is not None and cost > 0:
-        told = request.scope["answer_headers"]  # type: ignore[typeddict-item] # ours
-        headers = limiter.charge(_named(request.user.id), cost)
-        told[:] = [*(header for header in told if not header[0].startswith(b"ratelimit")), *headers]
+        scope: Any = request.scope
+        headers: RawHeaders = [each for each in scope["answer_headers"] if not each[0].startswith(b"ratelimit")]
+        scope["answer_headers"][:] = [*headers, *limiter.charge(_named(request.user.id), cost)]
 
 
 def _named(user_id: str) -> str:
@@ -151,13 +143,13 @@ def _named(user_id: str) -> str:
     return f"user:{user_id}"
 
 
-def _tell(error: Unauthorized) -> None:
+def _log_refusal(error: Unauthorized) -> None:
     """Say why a token was refused: its owner is told that it was, and nothing more."""
     if isinstance(error, InvalidToken):
         logs.seldom(logger, error.reason, "A token was refused: %s.", error.reason)
 
 
-def _address(scope: HTTPScope) -> str:
+def _address(scope: Any) -> str:
     client = scope.get("client")
     return address_key(client[0] if client else None)
 

@@ -1,165 +1,143 @@
 """HTTP verb -> one query -> one envelope."""
 
-import re
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
-from litestar import Controller, Request
-from litestar.connection import ASGIConnection
+from litestar import Request
 from litestar.datastructures import State
-from litestar.di import Provide
-from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
-from app import upkeep
-from app.auth.middleware import CurrentUser, charge, current_user
-from app.bodies import body_so_far, check_body, check_body_headers, check_optional_body, check_patch_headers
-from app.failures import Invalid
-from app.handlers import UNREAD, IsHead, Reply, delete, get, is_head, patch, post, put
-from app.openapi import NOT_MODIFIED, failures
-from app.query import InvalidCursor
-from app.tasks import batch, costs, pages, parameters, queries
-from app.tasks.conditions import IfMatch, IfNoneMatch, if_match, if_none_match, listed, states, tagged
-from app.tasks.failures import KeyReused, LimitReached, TaskNotFound
-from app.tasks.kept_descriptions import patch_beside
-from app.tasks.keys import IdempotencyKey, idempotency_key, replayed
-from app.tasks.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, BatchWish, check_versions, wish
-from app.tasks.states import version_of
+from app.auth.middleware import CurrentUser, charge
+from app.openapi.described import NOT_MODIFIED, OF_PAGES, failure_responses
+from app.tasks import cleanup, costs, described, queries
+from app.tasks.batch.operations import MAX_BATCH_BYTES, Batch, BatchData, BatchRequest, check_versions
+from app.tasks.batch.options import BATCH_OPTIONS, RequestedOptions
+from app.tasks.batch.run import run
+from app.tasks.change import OF_ANY_VERSION, RequestedChange
+from app.tasks.creation import create_task
+from app.tasks.described import CREATED, INVALID_ID, INVALID_TITLE, ON_ONE
+from app.tasks.etags import KNOWN, IfNoneMatch, listed, states, tagged
+from app.tasks.failures import Conflict, IndexNotReady, LimitReached, PreconditionFailed, TaskNotFound
+from app.tasks.listing import pages
+from app.tasks.listing.parameters import REQUESTED_LIST, RequestedList
+from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, created, done
 from app.tasks.structs import (
-    MAX_ID,
     TaskCompletion,
     TaskContent,
     TaskData,
     TaskListData,
     TaskPatch,
     check_completion,
-    is_too_long,
-    too_long,
 )
-
-PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-REMOVAL = (401, 403, 404, 412, 413, 415, KeyReused, 428, 429, 503)
-CHANGE = (400, *REMOVAL)
-# What the handlers of the whole room may ask for.
-DEPENDENCIES = {
-    "user": Provide(current_user, sync_to_thread=False),
-    "condition": Provide(if_match, sync_to_thread=False),
-    "key": Provide(idempotency_key, sync_to_thread=False),
-    "is_head": Provide(is_head, sync_to_thread=False),
-}
-
-
-async def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: refuse an id before the body is looked at. Raises Invalid, TaskNotFound."""
-    task_id = connection.path_params.get("task_id", "1")
-    if not PLAIN_INTEGER.fullmatch(task_id):
-        raise Invalid("id", "The id must be an integer in its plain spelling")
-    if task_id.startswith("-") or len(task_id) > len(str(MAX_ID)) or not 0 < int(task_id) <= MAX_ID:
-        raise TaskNotFound
+from app.web.body import (
+    body_so_far,
+    check_body_headers,
+    check_ignored_body,
+    check_optional_body,
+    check_patch_headers,
+)
+from app.web.cursors import next_link
+from app.web.failures import UnsupportedPatch
+from app.web.idempotency_key import replayed
+from app.web.routing import UNREAD, IsHead, JSONResponse, delete, get, patch, post, put
 
 
-class TaskController(Controller):
+class TaskController(TaskRoutes):
     """The caller's tasks."""
 
-    path = "/api/tasks"
-    tags: ClassVar = ["Tasks"]
-    guards: ClassVar = [check_task_id]
-    dependencies: ClassVar = DEPENDENCIES | {
-        "known": Provide(if_none_match, sync_to_thread=False),
-        "wish": Provide(wish, sync_to_thread=False),
-    }
-    security: ClassVar = [{"bearer": []}]
+    tags = ("Tasks",)
+    dependencies = DEPENDENCIES | {"known": KNOWN, "wanted": REQUESTED_LIST, "options": BATCH_OPTIONS}
 
     @get(
         "/",
-        guards=[check_body],
+        guards=[check_ignored_body],
         operation_id="listTasks",
         reads_query=True,
         summary="List my tasks",
-        responses=NOT_MODIFIED | failures(401, 413, 415, InvalidCursor, 429, 503),
+        described=described.LISTED_TASKS,
+        responses=NOT_MODIFIED | failure_responses(401, 413, 415, *OF_PAGES, 429, 503, IndexNotReady),
     )
     async def list(
-        self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch, is_head: IsHead
-    ) -> Reply[TaskListData]:
+        self,
+        request: Request[Any, Any, Any],
+        user: CurrentUser,
+        wanted: RequestedList,
+        known: IfNoneMatch,
+        is_head: IsHead,
+    ) -> JSONResponse[TaskListData]:
         """All of them, newest first; of two created at the same moment, the one with the higher id first.
 
         With a parameter, those that it asks for; with `limit`, page by page.
         """
-        said = request.scope["query_string"]
-        query = parameters.read(said) if said else None
         paid = partial(charge, request)
-        if query is None and not is_head:
+        if wanted is None and not is_head:
             found = await pages.all_tasks(user, states(known), paid)
             return listed(found.content, found.state, known)
         secret = request.app.state["settings"].secret
-        if query is None or is_head:
-            return listed(UNREAD, await pages.state_of(user, query, secret), known)
-        found = await pages.some_tasks(user, query, states(known), secret, paid)
-        link = [(b"link", b'</api/tasks?%b>; rel="next"' % query.beyond(found.next))] if found.next else []
-        return listed(found.content, found.state, known, *link)
+        if wanted is None or is_head:
+            return listed(UNREAD, await pages.state_of(user, wanted, secret), known)
+        found = await pages.some_tasks(user, wanted, states(known), secret, paid)
+        return listed(found.content, found.state, known, *next_link("/api/tasks", wanted.said, found.next))
 
     @post(
         "/",
         guards=[check_body_headers],
         operation_id="createTask",
+        dependencies=OF_ANY_VERSION,
         summary="Create a task",
-        responses=failures(400, 401, 403, 404, LimitReached, 413, 415, KeyReused, 429, 503),
+        described=described.CREATED_TASK,
+        responses=failure_responses(*described.WHEN_CREATED),
     )
     async def create(
-        self, user: CurrentUser, state: State, key: IdempotencyKey, data: JSONBody[TaskContent]
-    ) -> Reply[TaskData]:
+        self, change: RequestedChange, state: State, data: JSONBody[TaskContent]
+    ) -> JSONResponse[TaskData]:
         """The answer's `Location` is where the task can be read from then on."""
-        if is_too_long(data.description):
-            raise too_long()
-        task = await queries.create_task(user, data, key, state["settings"].max_tasks)
-        location = (b"location", b"/api/tasks/%d" % task.id)
-        return tagged(TaskData(task), task.version, b"", location, *replayed(key))
+        return created(change, await create_task(change, data, state["settings"].max_tasks))
 
     @post(
         "/batch",
         guards=[check_body_headers],
         operation_id="batchTasks",
+        dependencies=OF_ANY_VERSION,
         reads_query=True,
         summary="Change many tasks, all or nothing",
         status_code=200,
         request_class=BatchRequest,
         request_max_body_size=MAX_BATCH_BYTES,
-        responses=failures(*CHANGE, LimitReached),
+        described=described.TASKS_IN_BATCH,
+        responses=failure_responses(*described.IN_BATCH),
     )
     async def batch(
         self,
         request: Request[Any, Any, Any],
-        user: CurrentUser,
-        state: State,
-        wish: BatchWish,
-        key: IdempotencyKey,
+        options: RequestedOptions,
+        change: RequestedChange,
         data: JSONBody[Batch],
-    ) -> Reply[BatchData]:
+    ) -> JSONResponse[BatchData]:
         """Of a bad batch nothing happens, and `error.index` says which operation it was, the first being 0."""
-        charge(request, costs.of_batch(len(data.operations)))
-        if state.settings.require_if_match:
+        charge(request, (len(data.operations) - 1) // costs.OPERATIONS)
+        if request.app.state["settings"].require_if_match:
             check_versions(data.operations)
-        rules = batch.Rules(state.settings.trash_days > 0, state.settings.max_tasks)
-        keep, briefly = not wish.is_dry, wish.briefly
-        results = await batch.run(user, data.operations, key, keep=keep, rules=rules, briefly=briefly)
-        if not rules.keeps_trash:
-            upkeep.wake()
-        return Reply(BatchData(results, wish.is_dry or UNSET), [*wish.headers, *replayed(key)])
+        results = await run(change, data.operations, options)
+        if not options.keeps_trash:
+            cleanup.wake()
+        return JSONResponse(BatchData(results, options.is_dry_run or UNSET), [*options.headers, *replayed(change.key)])
 
     @get(
         "/{task_id:str}",
-        guards=[check_body],
+        guards=[check_ignored_body],
         operation_id="getTask",
         summary="Read a task",
-        responses=NOT_MODIFIED | failures(401, 404, 413, 415, 429, 503),
+        described=described.READ_TASK,
+        responses=NOT_MODIFIED | failure_responses(401, TaskNotFound, 413, 415, INVALID_ID, 429, 503),
     )
     async def read(
         self, user: CurrentUser, task_id: FromPath[int], known: IfNoneMatch, is_head: IsHead
-    ) -> Reply[TaskData]:
+    ) -> JSONResponse[TaskData]:
         """Somebody else's task is not found, as one that never was."""
         if is_head:
-            return tagged(UNREAD, await version_of(user, task_id), known)
+            return tagged(UNREAD, await queries.get_version(user, task_id), known)
         task = await queries.get_task(user, task_id)
         return tagged(TaskData(task), task.version, known)
 
@@ -168,75 +146,74 @@ class TaskController(Controller):
         guards=[check_body_headers],
         operation_id="replaceTask",
         summary="Replace a task",
-        responses=failures(*CHANGE),
+        described=described.REPLACED_TASK,
+        responses=CREATED | failure_responses(400, 415, LimitReached, INVALID_TITLE, *ON_ONE),
     )
     async def replace(
         self,
-        user: CurrentUser,
+        request: Request[Any, Any, Any],
+        change: RequestedChange,
         task_id: FromPath[int],
-        condition: IfMatch,
-        key: IdempotencyKey,
         data: JSONBody[TaskContent],
-    ) -> Reply[TaskData]:
-        """An absent description becomes null; an absent `completed` stays as it is."""
-        change = patch_beside if is_too_long(data.description) else queries.replace_task
-        task = await change(user, task_id, data, condition, key)
-        return tagged(TaskData(task), task.version, b"", *replayed(key))
+    ) -> JSONResponse[TaskData]:
+        """An absent description becomes null; any other field that is absent stays as it is.
+
+        With a UUID of the client's own in the path, and `If-None-Match: *`, the task is created (201), unless there is
+        one with this uid (412).
+        """
+        scope: Any = request.scope
+        if (uid := scope.get("new_uid")) is None:
+            return changed(change, await queries.update_task(change, task_id, data))
+        try:
+            return created(change, await create_task(change, data, request.app.state["settings"].max_tasks, uid))
+        except Conflict as conflict:
+            raise PreconditionFailed(conflict.current) from None
 
     @patch(
         "/{task_id:str}",
         guards=[check_patch_headers],
         operation_id="patchTask",
         summary="Change some of a task's fields",
-        responses=failures(*CHANGE),
+        described=described.PATCHED_TASK,
+        responses=failure_responses(400, UnsupportedPatch, INVALID_TITLE, *ON_ONE),
     )
     async def change(
-        self,
-        user: CurrentUser,
-        task_id: FromPath[int],
-        condition: IfMatch,
-        key: IdempotencyKey,
-        data: JSONBody[TaskPatch],
-    ) -> Reply[TaskData]:
+        self, change: RequestedChange, task_id: FromPath[int], data: JSONBody[TaskPatch]
+    ) -> JSONResponse[TaskData]:
         """A JSON Merge Patch (RFC 7396): what is absent stays as it is, and null clears the description."""
-        change = patch_beside if is_too_long(data.description) else queries.patch_task
-        task = await change(user, task_id, data, condition, key)
-        return tagged(TaskData(task), task.version, b"", *replayed(key))
+        return changed(change, await queries.update_task(change, task_id, data))
 
     @delete(
         "/{task_id:str}",
-        guards=[check_body],
+        guards=[check_ignored_body],
         operation_id="deleteTask",
         summary="Delete a task",
-        responses=failures(*REMOVAL),
+        described=described.DELETED_TASK,
+        responses=failure_responses(415, *ON_ONE),
     )
-    async def remove(
-        self, state: State, user: CurrentUser, task_id: FromPath[int], condition: IfMatch, key: IdempotencyKey
-    ) -> Reply[None]:
+    async def remove(self, state: State, change: RequestedChange, task_id: FromPath[int]) -> JSONResponse[None]:
         """It goes to the trash, from which it can be restored; unless nothing is kept here (`TRASH_DAYS=0`)."""
         for_good = not state["settings"].trash_days
-        await queries.delete_task(user, task_id, condition, key, for_good=for_good)
+        await queries.delete_task(change, task_id, for_good=for_good)
         if for_good:
-            upkeep.wake()
-        return Reply(None, [*replayed(key)])
+            cleanup.wake()
+        return done(change)
 
     @patch(
         "/{task_id:str}/complete",
         guards=[check_optional_body],
         operation_id="completeTask",
         summary="Set or toggle a task's completed",
-        responses=failures(*CHANGE),
+        described=described.CHANGED_TASK,
+        responses=failure_responses(*described.WHEN_COMPLETED),
     )
     async def complete(
         self,
         request: Request[Any, Any, Any],
-        user: CurrentUser,
+        change: RequestedChange,
         task_id: FromPath[int],
-        condition: IfMatch,
-        key: IdempotencyKey,
         data: JSONBody[TaskCompletion | None] = None,
-    ) -> Reply[TaskData]:
-        """Without a body, or with an empty object, it is turned round: two of these at once are two flips."""
+    ) -> JSONResponse[TaskData]:
+        """Without a body, or with an empty object, it is toggled: two concurrent requests toggle it twice."""
         completed = check_completion(data, body_so_far(request))
-        task = await queries.complete_task(user, task_id, completed, condition, key)
-        return tagged(TaskData(task), task.version, b"", *replayed(key))
+        return changed(change, await queries.complete_task(change, task_id, completed))

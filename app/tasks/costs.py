@@ -1,19 +1,16 @@
-"""What requests cost for the rate limit, beyond the 1 that each of them does.
+"""What requests cost for the rate limit, beyond the 1 that each is counted as.
 
-By what the database has to look at, and not by the time that it takes: so the same request costs the same, however busy
-the service is.
+The cost is that of the rows that the database reads, and not of the time: so it hangs on no other requests.
 """
 
 import time
 from collections.abc import Callable
 
-from piccolo.querystring import QueryString
-
-from app.auth.tokens import User as Owner
-from app.database import database
-from app.statements import Statement
-from app.tasks.parameters import Query
-from app.tasks.queries import THEIR_OWN
+from app.auth.jwt import User as Owner
+from app.db.engine import database
+from app.db.statements import Statement
+from app.tasks.listing.parameters import Query
+from app.tasks.queries import OWNED_BY_CALLER
 
 Charge = Callable[[int], None]
 
@@ -23,14 +20,14 @@ TASKS_RETURNED = 1_000  # by a list that has no limit
 TASKS_FOUND = 2_500  # by words, on all pages together
 TASKS_LOOKED_AT = 5_000  # for a filter, a count or an order that no index has, or for an index that lacks changes
 
-MOST = 500_000  # tasks that are counted
-SECONDS_REMEMBERED = 60.0
-MAX_REMEMBERED = 10_000  # owners
+INDEXED = ("created_at", "title", "relevance")  # orders
 
-SIZE = Statement(
-    QueryString(
-        f'SELECT count(*) FROM (SELECT FROM "tasks" WHERE {{}} LIMIT {MOST}) AS "theirs"', THEIR_OWN.querystring
-    )
+MAX_COUNTED = 500_000  # tasks
+SECONDS_REMEMBERED = 60.0
+MAX_SIZES = 10_000  # owners
+
+SIZE_OF_ALL = Statement(
+    f'SELECT count(*) FROM (SELECT FROM "tasks" WHERE {OWNED_BY_CALLER} LIMIT {MAX_COUNTED}) AS "theirs"'
 )
 _sizes: dict[str, tuple[int, float]] = {}
 
@@ -39,17 +36,12 @@ def free(_: int) -> None:
     """Charge nothing."""
 
 
-def of_batch(operations: int) -> int:
-    """Return what a batch costs more than a single change."""
-    return (operations - 1) // OPERATIONS
-
-
 async def of_looking_through(owner: Owner) -> int:
     """Return what it costs to look at all of an owner's tasks. Their number is counted once a minute at most."""
     size, until = _sizes.get(owner.id, (0, 0.0))
     if until < time.monotonic():
-        size = (await database.fetch(SIZE, owner=owner.id))[0][0]
-        if len(_sizes) >= MAX_REMEMBERED:
+        size = (await database.fetch(SIZE_OF_ALL, owner=owner.id))[0][0]
+        if len(_sizes) >= MAX_SIZES:
             _sizes.clear()
         _sizes[owner.id] = size, time.monotonic() + SECONDS_REMEMBERED
     return size // TASKS_LOOKED_AT
@@ -57,5 +49,5 @@ async def of_looking_through(owner: Owner) -> int:
 
 def looks_through(query: Query) -> bool:
     """Tell whether a list may have to look at all tasks of its owner."""
-    filters = (query.completed, query.created_after, query.created_before, query.updated_after)
-    return query.count or filters != (None,) * 4 or query.sort.lstrip("-") == "updated_at"
+    is_filtered = any(value is not None for value in query.filters().values())
+    return query.count or is_filtered or query.sort.lstrip("-") not in INDEXED

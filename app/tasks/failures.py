@@ -1,11 +1,11 @@
-"""What can go wrong with tasks alone."""
-
-from typing import Any
+"""The failures of tasks."""
 
 import msgspec
 
-from app.envelopes import Error
-from app.failures import Failure, Invalid, NotFound, Unavailable
+from app.tasks.etags import etag
+from app.tasks.structs import EXAMPLE_TASK, Task
+from app.web.envelopes import Error
+from app.web.failures import Failure, Invalid, NotFound, Unavailable
 
 
 class TaskNotFound(NotFound):
@@ -15,7 +15,7 @@ class TaskNotFound(NotFound):
 
 
 class IndexNotReady(Unavailable):
-    """The index that a search, or the order of titles, is answered from lacks more changes than a request can wait for.
+    """The index for a search, or for the order of titles, lacks more changes than a request can wait for.
 
     It is being brought up to date meanwhile.
     """
@@ -23,47 +23,50 @@ class IndexNotReady(Unavailable):
     message = "Your tasks are being indexed for this. Try again in a moment."
 
     def headers(self) -> dict[str, str]:
-        """Say when to try again."""
         return {"retry-after": "2"}
 
 
 class PreconditionFailed(Failure):
-    """RFC 9110, section 15.5.13: the task is not what the caller takes it for."""
+    """RFC 9110, section 15.5.13: the task has another version than the change is for."""
 
     status = 412
     code = "PRECONDITION_FAILED"
     message = "The task has changed in the meantime."
+    of_example = (EXAMPLE_TASK,)
 
-    def __init__(self, current: Any, etag: str) -> None:
-        """Take the task as it is now, and its entity tag."""
+    def __init__(self, current: Task) -> None:
         super().__init__()
         self.current = current
-        self.etag = etag
 
     def headers(self) -> dict[str, str]:
-        """Tell the tag to try again with, and that a cache has to ask again each time."""
-        return {"etag": self.etag, "cache-control": "private, no-cache"}
+        return {"etag": etag(self.current.version), "cache-control": "private, no-cache"}
 
     def error(self) -> Error:
-        """Show the task, so that nobody has to ask for it."""
+        return Error(self.code, self.message, current=self.current)
+
+
+class Conflict(Failure):
+    """RFC 9110, section 15.5.10: the owner has a task with this uid already."""
+
+    status = 409
+    code = "CONFLICT"
+    message = "There is a task with this uid already."
+    of_example = (EXAMPLE_TASK,)
+
+    def __init__(self, current: Task) -> None:
+        super().__init__()
+        self.current = current
+
+    def error(self) -> Error:
         return Error(self.code, self.message, current=self.current)
 
 
 class AnswerTooLarge(Invalid):
     """A batch whose answer would take too much memory."""
 
-    def __init__(self, limit: int) -> None:
-        """Take the limit in bytes, and say what can be done."""
-        mib = limit // 1024 // 1024
+    def __init__(self, limit_bytes: int) -> None:
+        mib = limit_bytes // 1024 // 1024
         super().__init__("return", f"The tasks have more than {mib} MiB of text. Ask for return=minimal, or for fewer.")
-
-
-class KeyReused(Failure):
-    """The draft of Idempotency-Key, section 2.6: a key that was sent with another request."""
-
-    status = 422
-    code = "IDEMPOTENCY_KEY_REUSED"
-    message = "This Idempotency-Key was sent with another request. Take a new one for each."
 
 
 class LimitReached(Failure):
@@ -71,15 +74,15 @@ class LimitReached(Failure):
 
     status = 409
     code = "LIMIT_REACHED"
+    of_example = (50_000,)
 
     def __init__(self, limit: int) -> None:
-        """Take the limit."""
         super().__init__()
         self.message = f"You have {limit} tasks, the trash included, and there can be no more. Delete some for good."
 
 
 class PreconditionRequired(Failure):
-    """RFC 6585, section 3: a change of whatever is there by now, where that is not wanted."""
+    """RFC 6585, section 3: a change has to name the version that it is for."""
 
     status = 428
     code = "PRECONDITION_REQUIRED"
@@ -87,16 +90,15 @@ class PreconditionRequired(Failure):
 
 
 class InOperation(Failure):
-    """What is wrong with one operation of a batch, for which nothing of the batch has happened."""
+    """The failure of one operation of a batch, by its place from 0; so nothing of the batch has happened."""
 
     def __init__(self, index: int, reason: Failure) -> None:
-        """Take the operation's place among the others, from 0, and the failure."""
         super().__init__()
         self.index = index
         self.reason = reason
         self.status, self.code = reason.status, reason.code
         self.message = f"Operation {index}: {reason.message}"
+        self.description = reason.description
 
     def error(self) -> Error:
-        """Show what the failure alone would, and where."""
         return msgspec.structs.replace(self.reason.error(), message=self.message, index=self.index)

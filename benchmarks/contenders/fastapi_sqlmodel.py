@@ -100,7 +100,7 @@ def replace_task(user: Caller, session: Sessions, task_id: TaskId, content: Task
 
 @app.patch("/api/tasks/{task_id}/complete", response_model=TaskData)
 def flip_task(user: Caller, session: Sessions, task_id: TaskId) -> object:
-    """Turn `completed` round. The row is locked from reading to writing: two flips at once are two flips."""
+    """Turn `completed` round. The row is locked from reading to writing: two concurrent flips are two flips."""
     task = _find(session, user, task_id, lock=True)
     task.completed = not task.completed
     session.add(task)

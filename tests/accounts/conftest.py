@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import settings
 from app.accounts import controller
+from app.config import settings
 from app.main import create_app
 from tests.accounts.people import BOB, Person, signed_up
 

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from litestar import Litestar
 
-from app.auth.tokens import User, mint
+from app.auth.jwt import User, mint
 from tests.accounts.people import (
     ACCESS,
     ADA,
@@ -109,7 +109,8 @@ class TestSignUp:
         assert (answer.status_code, answer.json()) == (409, TAKEN)
         assert await sql.fetchval("SELECT string_agg(name, ',') FROM \"user\"") == "Ada Lovelace"
 
-    async def test_of_twenty_at_once_one_has_the_email_and_the_others_are_409(
+    @pytest.mark.slow
+    async def test_of_twenty_concurrent_ones_one_has_the_email_and_the_others_are_409(
         self, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
         answers = await asyncio.gather(
@@ -238,6 +239,7 @@ class TestLogIn:
     ) -> None:
         assert who(await attempt(stranger, password=password)) == (401, NOT_SENT, WRONG)
 
+    @pytest.mark.slow
     async def test_a_user_whom_a_token_has_brought_along_has_no_password_that_fits(
         self, ada: httpx.AsyncClient, stranger: httpx.AsyncClient
     ) -> None:
@@ -263,6 +265,7 @@ class TestLogIn:
         assert (response.status_code, response.json()) == (422, answer)
         assert await sql.fetchval("SELECT count(*) FROM rate_limits") == 0
 
+    @pytest.mark.slow
     async def test_an_account_that_is_deleted_while_its_password_is_looked_at_is_nobodys(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -291,6 +294,7 @@ class TestRefresh:
         assert (await stranger.get("/api/auth/me", headers=bearer(login["token"]))).status_code == 200
         assert await sql.fetchval("SELECT count(*) FROM login_sessions") == 1
 
+    @pytest.mark.slow
     async def test_a_spent_one_ends_its_whole_family_and_no_other(
         self, lovelace: Person, stranger: httpx.AsyncClient
     ) -> None:
@@ -551,7 +555,7 @@ class TestWithoutAToken:
             assert none.json() == bad.json() == NO_TOKEN
 
     @pytest.mark.parametrize("path", ["/signup", "/login", "/refresh", "/login/", "//signup"])
-    async def test_the_three_doors_are_open_and_tell_their_methods(
+    async def test_the_three_routes_of_a_login_are_open_and_tell_their_methods(
         self, stranger: httpx.AsyncClient, path: str
     ) -> None:
         url = httpx.URL("http://test", raw_path=f"/api/auth{path}".encode())
@@ -684,6 +688,7 @@ class TestAccountsOff:
             answer = await client.post("/api/tasks", json={"title": "x"}, headers=bearer(token("ada")))
             assert answer.status_code == 201
 
+    @pytest.mark.slow
     async def test_the_document_does_not_mention_them(
         self, stranger: httpx.AsyncClient, without_accounts: Litestar
     ) -> None:

@@ -43,6 +43,7 @@ LOGINS = "SELECT count(*) FROM login_sessions WHERE user_id = $1"
 
 
 class TestTokens:
+    @pytest.mark.slow
     async def test_the_51st_is_409_until_another_one_is_gone(self, lovelace: Person, boole: Person, sql: Any) -> None:
         made = [await lovelace.post("/api/auth/tokens", json=WISH) for _ in range(50)]
         assert {each.status_code for each in made} == {201}
@@ -57,7 +58,7 @@ class TestTokens:
         assert (await lovelace.post("/api/auth/tokens", json=WISH)).status_code == 409
         assert await sql.fetchval(TOKENS, lovelace.id) == 50
 
-    async def test_of_sixty_at_once_fifty_are_made(self, lovelace: Person, sql: Any) -> None:
+    async def test_of_sixty_concurrent_ones_fifty_are_made(self, lovelace: Person, sql: Any) -> None:
         answers = await asyncio.gather(*(lovelace.post("/api/auth/tokens", json=WISH) for _ in range(60)))
         assert sorted(each.status_code for each in answers) == [201] * 50 + [409] * 10
         assert await sql.fetchval(TOKENS, lovelace.id) == 50
@@ -130,7 +131,10 @@ class TestLogins:
         assert await sql.fetchval(left) == 1
         assert await sql.fetchval(LOGINS, lovelace.id) == 100
 
-    async def test_many_at_once_leave_a_hundred(self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any) -> None:
+    @pytest.mark.slow
+    async def test_many_concurrent_ones_leave_a_hundred(
+        self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
+    ) -> None:
         await sql.execute(MANY_LOGINS, lovelace.id, 95)
         answers = await asyncio.gather(*(attempt(stranger) for _ in range(20)))
         assert {each.status_code for each in answers} == {200}

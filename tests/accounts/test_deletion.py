@@ -10,8 +10,8 @@ from litestar import Litestar
 
 from app.accounts import controller, queries
 from app.auth import authenticator
-from app.auth.tokens import User, mint
-from app.database import database
+from app.auth.jwt import User, mint
+from app.db.engine import database
 from tests.accounts.people import (
     ADA,
     NO_GOOD,
@@ -62,6 +62,7 @@ async def leaver(running: Litestar, stranger: httpx.AsyncClient) -> Any:
         yield person
 
 
+@pytest.mark.slow
 async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     leaver: Person, lovelace: Person, sql: Any
 ) -> None:
@@ -99,7 +100,9 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     assert (await lovelace.get("/api/tasks")).json()["data"][0]["title"] == "Buy milk"
 
 
-async def test_failed_logins_go_at_once_also_those_since_the_password_was_asked_for(leaver: Person, sql: Any) -> None:
+async def test_failed_logins_go_immediately_also_those_since_the_password_was_asked_for(
+    leaver: Person, sql: Any
+) -> None:
     assert "rate_limits.email" in await where(sql, LEAVER["email"])
     await queries.close_account(User(id=leaver.id))
     assert await where(sql, LEAVER["email"]) == []
@@ -132,12 +135,12 @@ async def test_a_process_that_has_not_heard_of_it_yet_stores_nothing_either(
     leaver: Person, stranger: httpx.AsyncClient, running: Litestar, sql: Any
 ) -> None:
     """Another worker remembers a token for a second. This is such a second, made long."""
-    memory = running.state.authenticator._memory
+    memory = running.state.authenticator._cache
     held = dict(memory)
     assert (await leaves(leaver)).status_code == 204
     memory.update(held)
     for known in memory.values():
-        known.looked = time.time()
+        known.checked_at = time.time()
 
     for path, body in (("/api/tasks", {"title": "x"}), ("/api/auth/tokens", {"name": "x", "scope": "read"})):
         assert who(await leaver.post(path, json=body)) == (401, NO_GOOD, NO_TOKEN)
@@ -184,7 +187,7 @@ async def test_it_needs_the_password_and_a_wrong_one_deletes_nothing(
     assert (await attempt(stranger, LEAVER["email"])).status_code == 200
 
 
-async def test_of_two_at_once_one_deletes_and_neither_crashes(leaver: Person, sql: Any) -> None:
+async def test_of_two_concurrent_ones_one_deletes_and_neither_crashes(leaver: Person, sql: Any) -> None:
     answers = await asyncio.gather(leaves(leaver), leaves(leaver))
     assert {answer.status_code for answer in answers} <= {204, 401}
     assert 204 in {answer.status_code for answer in answers}
@@ -216,7 +219,7 @@ async def test_a_user_whose_email_stands_in_for_none_has_no_password_either(runn
 
 
 def test_other_workers_have_heard_of_it_when_it_is_answered() -> None:
-    assert ANSWERED_AFTER > authenticator.SECONDS_BETWEEN_LOOKS
+    assert ANSWERED_AFTER > authenticator.SESSION_CHECK_SECONDS
 
 
 async def test_only_the_one_who_leaves_has_no_revision_any_more(

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import settings
 from app.accounts import device_tokens
+from app.config import settings
 from app.main import create_app
 from tests.accounts.people import (
     ADA,
@@ -29,7 +29,7 @@ from tests.accounts.people import (
     where,
     who,
 )
-from tests.accounts.test_limits import ELSEWHERE, KEYS, TestAnAddress, at, locked_for, wrong
+from tests.accounts.test_lockout import ELSEWHERE, KEYS, TestAnAddress, at, locked_for, wrong
 from tests.conftest import SECRET, visitor
 
 NEW = "a new password"
@@ -62,6 +62,7 @@ class TestWhileLoggedIn:
             assert who(await again(owner, "not hers", how)) == (401, NOT_SENT, WRONG)
             assert (await again(owner, how=how)).status_code == 204
 
+    @pytest.mark.slow
     async def test_five_wrong_ones_lock_it_for_15_minutes_for_both_and_for_this_user_alone(
         self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -79,6 +80,7 @@ class TestWhileLoggedIn:
         assert (await again(lovelace)).status_code == 204
         assert await sql.fetch(KEYS) == []
 
+    @pytest.mark.slow
     async def test_logging_in_does_not_clear_it_and_it_does_not_clear_what_strangers_have_guessed(
         self, lovelace: Person, stranger: httpx.AsyncClient
     ) -> None:
@@ -91,7 +93,7 @@ class TestWhileLoggedIn:
         assert await wrong(stranger, 5) == [401] * 5
         locked_for(await attempt(stranger))
 
-    async def test_of_fifty_guesses_at_once_with_a_stolen_token_five_are_made(self, lovelace: Person) -> None:
+    async def test_of_fifty_concurrent_guesses_with_a_stolen_token_five_are_made(self, lovelace: Person) -> None:
         answers = await asyncio.gather(*(again(lovelace, f"guess {n}") for n in range(50)))
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 45
 
@@ -112,6 +114,7 @@ class TestAKnownDevice:
             assert DEVICE.fullmatch(answer.json()["data"]["device_token"])
             locked_for(await attempt(far))  # a success there opens no lock here
 
+    @pytest.mark.slow
     async def test_its_failures_are_counted_for_it_alone(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -127,13 +130,14 @@ class TestAKnownDevice:
         await time_goes_by(sql, "15 minutes")
         assert (await with_device(stranger, other)).status_code == 200
 
-    async def test_of_fifty_guesses_at_once_with_a_stolen_one_five_are_made(
+    async def test_of_fifty_concurrent_guesses_with_a_stolen_one_five_are_made(
         self, lovelace: Person, stranger: httpx.AsyncClient
     ) -> None:
         device = lovelace.login["device_token"]
         answers = await asyncio.gather(*(with_device(stranger, device, f"guess {n}") for n in range(50)))
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 45
 
+    @pytest.mark.slow
     async def test_all_those_of_one_login_and_of_what_follows_it_have_one_count(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -166,6 +170,7 @@ class TestAKnownDevice:
         assert fresh != lovelace.login["device_token"]
         assert fresh[:26] == lovelace.login["device_token"][:26]
 
+    @pytest.mark.slow
     async def test_a_success_clears_its_count(self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any) -> None:
         device = lovelace.login["device_token"]
         for _ in range(2):
@@ -198,6 +203,7 @@ class TestOneThatIsNotValid:
         locked_for(await attempt(stranger))
         assert [row[0] for row in await sql.fetch(KEYS)] == ["ada@example.com", "ip:127.0.0.1"]
 
+    @pytest.mark.slow
     async def test_one_of_another_account_or_of_none(
         self, lovelace: Person, boole: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -211,6 +217,7 @@ class TestOneThatIsNotValid:
             locked_for(await with_device(stranger, boole.login["device_token"], email=email))
             assert {row[0] for row in await sql.fetch(KEYS)} == {email, "ip:127.0.0.1"}
 
+    @pytest.mark.slow
     async def test_one_of_the_password_before(self, lovelace: Person, stranger: httpx.AsyncClient) -> None:
         old = [(await logged_in(stranger))["device_token"] for _ in range(3)]
         assert (await again(lovelace)).status_code == 204
@@ -229,6 +236,7 @@ class TestOneThatIsNotValid:
         await wrong(stranger, 6)
         assert (await with_device(stranger, lovelace.login["device_token"])).status_code == 200
 
+    @pytest.mark.slow
     async def test_one_of_an_account_that_was_deleted_is_nothing_to_the_next_one_with_its_email(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -240,6 +248,7 @@ class TestOneThatIsNotValid:
         await wrong(stranger, 6)
         locked_for(await with_device(stranger, lovelace.login["device_token"]))
 
+    @pytest.mark.slow
     async def test_one_that_another_secret_signed_unless_that_is_being_rotated(
         self, lovelace: Person, stranger: httpx.AsyncClient, running: Litestar
     ) -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.accounts import emails
-from app.failures import Invalid
+from app.web.failures import Invalid
 from tests.accounts.people import ADA, PASSWORD, attempt, signed_up
 
 # How they are written, and the one spelling.

@@ -12,8 +12,8 @@ import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from litestar import Litestar
 
-from app.accounts import passwords
-from app.failures import Busy
+from app.auth import passwords
+from app.web.failures import Busy
 from tests.accounts.people import (
     ADA,
     NO_GOOD,
@@ -63,7 +63,7 @@ class TestHashes:
         for row in rows:
             assert row[0].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
-    async def test_nothing_that_opens_a_door_is_kept_in_clear_in_any_table(
+    async def test_nothing_that_logs_in_is_stored_in_clear_in_any_table(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
         login = await logged_in(stranger)
@@ -122,6 +122,7 @@ class TestHashes:
 
 
 class TestInTurn:
+    @pytest.mark.slow
     async def test_at_most_two_threads_hash_and_the_event_loop_is_not_one_of_them(self) -> None:
         longest, hashing = 0.0, asyncio.gather(*(passwords.hashed(PASSWORD) for _ in range(12)))
         while not hashing.done():
@@ -133,13 +134,14 @@ class TestInTurn:
         assert len([each for each in threading.enumerate() if each.name.startswith("argon2")]) <= 2
         assert longest < 0.5
 
+    @pytest.mark.slow
     async def test_who_waits_too_long_is_told_to_come_again_and_nothing_has_failed(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.05)
         await sql.execute("TRUNCATE rate_limits")
         free = threading.Event()
-        busy = [passwords._threads.submit(free.wait) for _ in range(passwords.HASHES_AT_ONCE)]
+        busy = [passwords._threads.submit(free.wait) for _ in range(passwords.MAX_CONCURRENT_HASHES)]
         try:
             answers = [
                 await attempt(stranger),
@@ -257,6 +259,7 @@ class TestChange:
         assert [who(answer) for answer in answers if answer.status_code != 204] == [(401, NOT_SENT, WRONG)] * 3
         assert (await attempt(stranger, password=made[0])).status_code == 200
 
+    @pytest.mark.slow
     async def test_it_ends_also_a_login_that_the_old_one_was_opening_at_the_same_time(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -327,6 +330,7 @@ class TestChange:
         assert (await stranger.get("/api/tasks", headers=bearer(his))).status_code == 200
         assert await sql.fetchval("SELECT count(*) FROM personal_access_tokens") == 1
 
+    @pytest.mark.slow
     async def test_no_token_that_a_login_makes_at_the_same_moment_is_left_behind(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:

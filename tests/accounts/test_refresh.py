@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import settings
-from app.accounts import logins
-from app.accounts.logins import Device
-from app.auth import opaque
-from app.failures import InvalidRefreshToken
+from app.accounts import sessions
+from app.accounts.failures import InvalidRefreshToken
+from app.accounts.sessions import Device
+from app.auth import opaque_tokens
+from app.config import settings
 from tests.accounts.people import (
     NO_GOOD,
     NO_TOKEN,
@@ -47,7 +47,7 @@ async def is_good(client: httpx.AsyncClient, login: dict[str, Any]) -> None:
     assert (answer.status_code, answer.json()) == (200, {"data": login["user"]})
 
 
-async def family_is_over(client: httpx.AsyncClient, sql: asyncpg.Connection, *those: dict[str, Any]) -> None:
+async def family_has_ended(client: httpx.AsyncClient, sql: asyncpg.Connection, *those: dict[str, Any]) -> None:
     assert await sql.fetchval("SELECT count(*) FROM login_sessions") == 0
     for login in those:
         assert who(await refreshed(client, login["refresh_token"])) == (401, NO_GOOD, SPENT)
@@ -85,6 +85,7 @@ class TestWithin30Seconds:
             await is_good(stranger, again)
             login = again
 
+    @pytest.mark.slow
     async def test_a_copy_that_comes_while_the_first_is_being_served_waits_for_it(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
@@ -117,7 +118,7 @@ class TestWithin30Seconds:
         await pair(stranger, lovelace.login["refresh_token"])
         await seconds_go_by(sql, 11)
         assert who(await refreshed(stranger, lovelace.login["refresh_token"])) == (401, NO_GOOD, SPENT)
-        await family_is_over(stranger, sql, lovelace.login, first)
+        await family_has_ended(stranger, sql, lovelace.login, first)
 
     async def test_a_login_that_was_ended_is_not_answered_any_more(
         self, lovelace: Person, stranger: httpx.AsyncClient
@@ -134,15 +135,15 @@ class TestACopy:
         owners = await pair(stranger, lovelace.login["refresh_token"])
         await seconds_go_by(sql, 31)
         assert who(await refreshed(stranger, lovelace.login["refresh_token"])) == (401, NO_GOOD, SPENT)
-        await family_is_over(stranger, sql, lovelace.login, owners)
+        await family_has_ended(stranger, sql, lovelace.login, owners)
 
-    async def test_one_of_two_generations_ago_ends_it_also_at_once(
+    async def test_one_of_two_generations_ago_ends_it_also_immediately(
         self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any
     ) -> None:
         second = await pair(stranger, lovelace.login["refresh_token"])
         third = await pair(stranger, second["refresh_token"])
         assert who(await refreshed(stranger, lovelace.login["refresh_token"])) == (401, NO_GOOD, SPENT)
-        await family_is_over(stranger, sql, lovelace.login, second, third)
+        await family_has_ended(stranger, sql, lovelace.login, second, third)
 
     @pytest.mark.parametrize("first", ["the owner", "the thief"])
     async def test_a_thief_who_was_answered_within_them_is_noticed_at_the_next_refresh(
@@ -157,7 +158,7 @@ class TestACopy:
         await seconds_go_by(sql, 31)
 
         assert who(await refreshed(stranger, other["refresh_token"])) == (401, NO_GOOD, SPENT)
-        await family_is_over(stranger, sql, owners, thiefs, later)
+        await family_has_ended(stranger, sql, owners, thiefs, later)
 
     async def test_no_other_login_ends_with_it(self, lovelace: Person, stranger: httpx.AsyncClient, sql: Any) -> None:
         other = await logged_in(stranger)
@@ -171,7 +172,7 @@ class TestACopy:
     ) -> None:
         guess = lovelace.login["refresh_token"][:26] + "x" * 43
         assert who(await refreshed(stranger, guess)) == (401, NO_GOOD, SPENT)
-        await family_is_over(stranger, sql, lovelace.login)
+        await family_has_ended(stranger, sql, lovelace.login)
 
 
 class TestWhatIsKept:
@@ -183,18 +184,18 @@ class TestWhatIsKept:
         parts = [each["refresh_token"][4:] for each in (lovelace.login, second, third)]
         device_tokens = [each["device_token"][4:26] for each in (lovelace.login, second, third)]
         assert await where(sql, *(each[:22] for each in parts), *(each[22:] for each in parts), *device_tokens) == []
-        assert opaque.next_refresh(second["refresh_token"], SECRET) == third["refresh_token"]
-        assert opaque.next_refresh(second["refresh_token"], SECRET[::-1]) != third["refresh_token"]
+        assert opaque_tokens.next_refresh(second["refresh_token"], SECRET) == third["refresh_token"]
+        assert opaque_tokens.next_refresh(second["refresh_token"], SECRET[::-1]) != third["refresh_token"]
 
     async def test_secrets_that_are_being_rotated_make_no_difference(self, lovelace: Person, sql: Any) -> None:
         old, new = "o" * 40, "n" * 40
         spent = lovelace.login["refresh_token"]
-        before = await logins.rotate(spent, HERE, (old,))
-        assert (await logins.rotate(spent, HERE, (new, old))).refresh_token == before.refresh_token
-        after = await logins.rotate(before.refresh_token, HERE, (new, old))
-        assert (await logins.rotate(before.refresh_token, HERE, (old, new))).refresh_token == after.refresh_token
+        before = await sessions.rotate(spent, HERE, (old,))
+        assert (await sessions.rotate(spent, HERE, (new, old))).refresh_token == before.refresh_token
+        after = await sessions.rotate(before.refresh_token, HERE, (new, old))
+        assert (await sessions.rotate(before.refresh_token, HERE, (old, new))).refresh_token == after.refresh_token
         with pytest.raises(InvalidRefreshToken):  # nobody can tell any more what the answer was
-            await logins.rotate(before.refresh_token, HERE, ("x" * 40,))
+            await sessions.rotate(before.refresh_token, HERE, ("x" * 40,))
 
 
 class Test90Days:

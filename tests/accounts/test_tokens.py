@@ -13,11 +13,12 @@ import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
-from app import main, settings
+from app import main
 from app.accounts.controller import AccountRoutes, check_kind_of_token
 from app.accounts.structs import PersonalTokenListData
 from app.auth.middleware import CurrentUser
-from app.handlers import Direct, get
+from app.config import settings
+from app.web.routing import FastHandler, get
 from tests.accounts.people import (
     NO_GOOD,
     NO_TOKEN,
@@ -385,7 +386,7 @@ class TestUsing:
             for route in running.routes
             if isinstance(route, HTTPRoute) and route.path.startswith("/api/auth")
             for handler in route.route_handlers
-            if isinstance(handler, Direct) and check_kind_of_token not in handler.checks
+            if isinstance(handler, FastHandler) and check_kind_of_token not in handler.checks
         }
         assert open_to_all == set()
 
@@ -519,7 +520,7 @@ class TestSentAgain:
             assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
         assert len((await lovelace.get("/api/auth/tokens")).json()["data"]) == 1
 
-    async def test_of_many_at_once_one_is_made_and_all_are_answered_with_it(self, lovelace: Person) -> None:
+    async def test_of_many_concurrently_one_is_made_and_all_are_answered_with_it(self, lovelace: Person) -> None:
         for _ in range(49):
             await made(lovelace)
         answers = await asyncio.gather(*(self.ask(lovelace) for _ in range(8)))

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import settings, user_table
-from app.database import database
+from app.config import settings
+from app.db import user_table
+from app.db.engine import database
 from app.main import create_app
 from tests.accounts.people import (
     ADA,
@@ -119,6 +120,7 @@ class TestWhereNothingIsSaid:
             monkeypatch.setattr(database, "users_are_ours", ours)
             assert ("/api/auth/login" in (await stranger.get("/openapi.json")).text) == ours
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("ours", [False, None])
     async def test_what_is_said_holds(
         self, clean: None, running: Litestar, monkeypatch: pytest.MonkeyPatch, ours: bool | None

@@ -16,14 +16,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from litestar import Litestar
 
-from app.auth import authenticator, opaque, tokens
-from app.auth.authenticator import MAX_REMEMBERED_BYTES, Authenticator
-from app.auth.tokens import User
-from app.database import database
-from app.failures import InvalidToken
-from app.issuers import OUR_OWN, Issuer
-from app.settings import Settings
-from tests.auth.test_keys import Endpoint, Signer, a_set, an_endpoint, signer, until
+from app.auth import authenticator, opaque_tokens
+from app.auth import jwt as auth_jwt
+from app.auth.authenticator import MAX_CACHED_BYTES, Authenticator
+from app.auth.jwt import User, VerifyingKey
+from app.config.issuers import OUR_OWN, Issuer
+from app.config.settings import Settings
+from app.db.engine import database
+from app.web.failures import InvalidToken
+from tests.auth.test_jwks import Endpoint, Signer, a_set, an_endpoint, signer, until
 from tests.conftest import SECRET, visitor, whom
 
 OLD_SECRET = "the secret before the one of today: of 32 bytes or more"
@@ -174,8 +175,8 @@ class TestIssuers:
         with an_endpoint(signer("a").member()) as endpoint:
             for provision in (True, False):
                 async with believing(at(endpoint), provision_users=provision) as found:
-                    assert (await found.user(signer("a").sign(claims()))).may_be_new == provision
-                    assert (await found.user(jwt.encode(claims(None), SECRET).encode())).may_be_new == provision
+                    assert (await found.user(signer("a").sign(claims()))).auto_provision == provision
+                    assert (await found.user(jwt.encode(claims(None), SECRET).encode())).auto_provision == provision
 
     async def test_closing_twice_or_without_having_opened_does_no_harm(self) -> None:
         with an_endpoint() as endpoint:
@@ -290,7 +291,7 @@ class TestSecrets:
     def test_the_tokens_of_a_rotation_are_read_before_within_and_after_it(self) -> None:
         before, within, after = ((OLD_SECRET,), (SECRET, OLD_SECRET), (SECRET,))
         for minting, reading in ((before, within), (within, within), (within, after)):
-            token = tokens.mint(User("ada"), minting[0], 60).encode()
+            token = auth_jwt.mint(User("ada"), minting[0], 60).encode()
             found = Authenticator(Settings(database_url=None, jwt_secrets=reading))
             assert whom(found.verify(token).user) == User("ada")
 
@@ -311,13 +312,13 @@ class TestSecrets:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every token whose signature was looked at."""
     seen: list[bytes] = []
-    verify = tokens.verify
+    verify = auth_jwt.verify
 
     def counting(token: bytes, keys: Any) -> None:
         seen.append(token)
         verify(token, keys)
 
-    monkeypatch.setattr(tokens, "verify", counting)
+    monkeypatch.setattr(auth_jwt, "verify", counting)
     return seen
 
 
@@ -338,10 +339,50 @@ class TestMemory:
             assert whom(await ours.user(token)) == User("ada")
         assert counted == [token]
 
-    async def test_a_bad_token_is_not_remembered(self, ours: Authenticator, counted: list[bytes]) -> None:
-        token = minted()[:-8] + b"AAAAAAAA"
+    @pytest.mark.parametrize("exp", [None, -60], ids=["forged", "expired"])
+    async def test_one_that_nothing_makes_good_is_verified_again_after_a_while(
+        self, ours: Authenticator, counted: list[bytes], monkeypatch: pytest.MonkeyPatch, exp: int | None
+    ) -> None:
+        token = minted()[:-8] + b"AAAAAAAA" if exp is None else minted(exp=int(time.time()) + exp)
         assert await is_refused(ours, token)
-        assert (len(counted), ours._memory) == (2, {})
+        assert (len(counted), ours._cache) == (1, {})
+        later = time.monotonic() + 30
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        assert await is_refused(ours, token)
+        assert counted == [token] * 2
+
+    async def test_one_that_becomes_good_is_taken_then(
+        self, ours: Authenticator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time()
+        token = minted(nbf=int(now) + 40)
+        assert await is_refused(ours, token)
+        monkeypatch.setattr(time, "time", lambda: now + 20)
+        assert not await is_refused(ours, token)
+
+    async def test_one_that_has_expired_is_not_kept_with_the_good(
+        self, ours: Authenticator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time()
+        token = minted(exp=int(now) + 60)
+        await ours.user(token)
+        monkeypatch.setattr(time, "time", lambda: now + 92)
+        assert await is_refused(ours, token)
+        assert (ours._cache, [*ours._refused]) == ({}, [token])
+
+    async def test_of_more_than_1000_refused_ones_the_oldest_is_forgotten(self, ours: Authenticator) -> None:
+        for number in range(1001):
+            assert await is_refused(ours, minted(f"user {number}")[:-8] + b"AAAAAAAA")
+        assert len(ours._refused) == 1000
+
+    async def test_a_key_that_an_issuer_adds_takes_effect_immediately(self) -> None:
+        old, new = signer("a"), Signer(None, "EdDSA", signer("b").private)
+        with an_endpoint(old.member()) as endpoint:
+            async with believing(at(endpoint)) as found:
+                token = new.sign(claims())
+                assert await is_refused(found, token)
+                found.stores[A]._take({"b": [VerifyingKey("EdDSA", signer("b").private.public_key())]})
+                assert not await is_refused(found, token)
 
     async def test_it_knows_a_token_to_the_letter(self, ours: Authenticator) -> None:
         token = minted()
@@ -362,43 +403,43 @@ class TestMemory:
     async def test_it_has_room_for_so_many_and_the_oldest_goes(
         self, ours: Authenticator, counted: list[bytes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert authenticator.MAX_REMEMBERED == 10_000
-        monkeypatch.setattr(authenticator, "MAX_REMEMBERED", 10)
+        assert authenticator.MAX_CACHED_TOKENS == 10_000
+        monkeypatch.setattr(authenticator, "MAX_CACHED_TOKENS", 10)
         sent = [minted() for _ in range(25)]
         for token in sent:
             await ours.user(token)
-            assert len(ours._memory) <= 10
-        assert [*ours._memory] == sent[15:]
+            assert len(ours._cache) <= 10
+        assert [*ours._cache] == sent[15:]
         counted.clear()
         await ours.user(sent[24])
         assert counted == []
         await ours.user(sent[0])
         assert counted == [sent[0]]
-        assert [*ours._memory] == [*sent[16:], sent[0]]
+        assert [*ours._cache] == [*sent[16:], sent[0]]
 
     async def test_a_token_over_2_kib_is_believed_and_not_remembered(
         self, ours: Authenticator, counted: list[bytes]
     ) -> None:
         sizes = {len(token): token for token in (minted(pad="x" * n) for n in range(1300, 1500))}
-        fitting = sizes[max(size for size in sizes if size <= MAX_REMEMBERED_BYTES)]
-        larger = sizes[min(size for size in sizes if size > MAX_REMEMBERED_BYTES)]
-        assert MAX_REMEMBERED_BYTES == 2048
+        fitting = sizes[max(size for size in sizes if size <= MAX_CACHED_BYTES)]
+        larger = sizes[min(size for size in sizes if size > MAX_CACHED_BYTES)]
+        assert MAX_CACHED_BYTES == 2048
         for token in (fitting, larger):
             for _ in range(2):
                 assert whom(await ours.user(token)) == User("ada")
         assert counted == [fitting, larger, larger]
-        assert [*ours._memory] == [fitting]
+        assert [*ours._cache] == [fitting]
 
     async def test_one_users_tokens_are_forgotten_and_no_others(self, ours: Authenticator) -> None:
         adas, bobs = [minted() for _ in range(3)], minted("bob")
         for token in (*adas, bobs):
             await ours.user(token)
         ours.forget(User("ada"), "a login")  # none of theirs is of that login
-        assert len(ours._memory) == 4
+        assert len(ours._cache) == 4
         ours.forget(User("ada"))
-        assert [*ours._memory] == [bobs]
+        assert [*ours._cache] == [bobs]
         ours.forget(User("nobody"))
-        assert [*ours._memory] == [bobs]
+        assert [*ours._cache] == [bobs]
 
     async def test_a_key_that_is_withdrawn_takes_what_is_remembered_along(self, counted: list[bytes]) -> None:
         with an_endpoint(signer("a").member(), signer("b").member()) as endpoint:
@@ -432,7 +473,7 @@ class TestMemory:
             async with believing(at(endpoint)) as found:
                 token = signer("a").sign(claims())
                 await found.user(token)
-                found.stores[A]._take({"a": [tokens.Key("EdDSA", signer("b").private.public_key())]})
+                found.stores[A]._take({"a": [auth_jwt.VerifyingKey("EdDSA", signer("b").private.public_key())]})
                 assert await is_refused(found, token)
 
 
@@ -468,7 +509,9 @@ class TestOwnAccounts:
     async def test_a_token_of_a_living_login_is_believed(self, ours: Authenticator, logged_in: LogIn) -> None:
         token = await logged_in(email="ada@example.com", name="Ada")
         for _ in range(2):
-            assert whom(await ours.user(token)) == User("ada", "ada@example.com", "Ada", session="s1", may_be_new=False)
+            assert whom(await ours.user(token)) == User(
+                "ada", "ada@example.com", "Ada", session="s1", auto_provision=False
+            )
 
     async def test_one_of_a_login_that_never_was_or_is_somebody_elses_is_not(
         self, ours: Authenticator, logged_in: LogIn
@@ -488,14 +531,14 @@ class TestOwnAccounts:
         await logged_in()
         assert await is_refused(ours, own_token(session=session))
 
-    async def test_a_login_that_has_run_out_is_over(
+    async def test_a_login_that_has_expired_is_refused(
         self, ours: Authenticator, logged_in: LogIn, sql: asyncpg.Connection
     ) -> None:
         token = await logged_in()
         await sql.execute("UPDATE login_sessions SET expires_at = now() - interval '1 second'")
         assert await is_refused(ours, token)
 
-    async def test_one_that_is_ended_here_is_over_at_once(
+    async def test_one_that_is_ended_here_is_refused_immediately(
         self, ours: Authenticator, logged_in: LogIn, sql: asyncpg.Connection
     ) -> None:
         first, second, bobs = await logged_in(), await logged_in("ada", "s2"), await logged_in("bob", "s3")
@@ -505,10 +548,10 @@ class TestOwnAccounts:
         ours.forget(User("ada"), "s1")
 
         assert await is_refused(ours, first)
-        assert [*ours._memory] == [second, bobs]
+        assert [*ours._cache] == [second, bobs]
         assert (await ours.user(second)).session == "s2"
 
-    async def test_one_that_is_ended_elsewhere_is_over_a_second_later_and_forgotten(
+    async def test_one_that_is_ended_elsewhere_is_refused_a_second_later_and_forgotten(
         self, ours: Authenticator, logged_in: LogIn, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         token, now = await logged_in(), time.time()
@@ -520,7 +563,7 @@ class TestOwnAccounts:
         assert (await ours.user(token)).id == "ada"
         monkeypatch.setattr(time, "time", lambda: now + 1)
         assert await is_refused(ours, token)
-        assert ours._memory == {}
+        assert ours._cache == {}
 
     async def test_a_clock_that_is_set_back_does_not_put_off_the_look(
         self, ours: Authenticator, logged_in: LogIn, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
@@ -541,8 +584,8 @@ class TestOwnAccounts:
 
     async def test_what_is_minted_for_a_login_says_that_it_is_ours(self, ours: Authenticator, logged_in: LogIn) -> None:
         await logged_in()
-        user = User("ada", "ada@example.com", "Ada", session="s1", may_be_new=False)
-        assert whom(await ours.user(tokens.mint(user, SECRET, 60).encode())) == user
+        user = User("ada", "ada@example.com", "Ada", session="s1", auto_provision=False)
+        assert whom(await ours.user(auth_jwt.mint(user, SECRET, 60).encode())) == user
 
     async def test_a_word_that_looks_like_a_personal_token_is_none_where_there_are_no_accounts(self) -> None:
         found = Authenticator(Settings(database_url=None, jwt_secrets=(SECRET,), accounts=False))
@@ -565,11 +608,11 @@ class TestPersonalTokens:
         async def keep(scope: str, seconds: int | None = None) -> bytes:
             if not await sql.fetchval("""SELECT count(*) FROM "user" WHERE id = 'ada'"""):
                 await logged_in("ada")
-            made = opaque.new_personal()
+            made = opaque_tokens.new_personal()
             await sql.execute(
                 "INSERT INTO personal_access_tokens (id, user_id, name, scope, token_hash, expires_at)"
                 " VALUES ($1, 'ada', 'laptop', $2, $3, now() + $4 * interval '1 second')",
-                secrets.token_hex(8), scope, opaque.hashed(made), seconds,
+                secrets.token_hex(8), scope, opaque_tokens.hashed(made), seconds,
             )  # fmt: skip
             return made.encode()
 
@@ -579,9 +622,9 @@ class TestPersonalTokens:
         self, ours: Authenticator, keep: Callable[..., Awaitable[bytes]], sql: asyncpg.Connection
     ) -> None:
         write, read = await keep("write"), await keep("read", 60)
-        assert whom(await ours.user(write)) == User("ada", may_be_new=False)
-        assert whom(await ours.user(read)) == User("ada", may_be_new=False, may_write=False)
-        assert ours._memory == {}
+        assert whom(await ours.user(write)) == User("ada", auto_provision=False)
+        assert whom(await ours.user(read)) == User("ada", auto_provision=False, may_write=False)
+        assert ours._cache == {}
 
         await sql.execute("DELETE FROM personal_access_tokens WHERE scope = 'write'")
         assert await is_refused(ours, write)
@@ -602,7 +645,7 @@ class TestPersonalTokens:
                         await sql.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
                 if ours.last_owner(first) is None:
                     assert whom(await ours.user(second)).id == "ada"
-                assert database.pool.get_waiting_size() == 10
+                assert database.get_waiting_size() == 10
                 assert await sql.fetchval(WAITING) == 2
             assert {whom(user).id for user in await asyncio.gather(*asking)} == {"ada"}
 
@@ -623,7 +666,14 @@ class TestPersonalTokens:
     ) -> None:
         assert await is_refused(ours, await keep("write", -1))
         good = await keep("write")
-        others = (opaque.new_personal().encode(), good.swapcase(), good[:-1], good + b"A", good[4:], good + b"\n")
+        others = (
+            opaque_tokens.new_personal().encode(),
+            good.swapcase(),
+            good[:-1],
+            good + b"A",
+            good[4:],
+            good + b"\n",
+        )
         for other in others:
             assert await is_refused(ours, other)
 

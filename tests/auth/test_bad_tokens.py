@@ -18,11 +18,11 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import settings
-from app.issuers import Issuer
+from app.config import settings
+from app.config.issuers import Issuer
 from app.main import create_app
-from tests.auth import test_tokens
-from tests.auth.test_keys import Endpoint, an_endpoint, signer, until
+from tests.auth import test_jwt
+from tests.auth.test_jwks import Endpoint, an_endpoint, signer, until
 from tests.conftest import SECRET, visitor
 
 UNKNOWN = {"error": {"code": "UNAUTHORIZED", "message": "This needs a valid bearer token."}}
@@ -126,7 +126,7 @@ def with_the_key_in_it(kind: Kind) -> bytes:
 def of_one_bit(kind: Kind) -> bytes:
     """The good token with an unused bit of its last character set, where there is one."""
     header, payload, signature = parts(kind)
-    alphabet = test_tokens.ALPHABET.encode()
+    alphabet = test_jwt.ALPHABET.encode()
     last = alphabet[alphabet.index(signature[-1]) ^ 1]
     return b".".join([header, payload, signature[:-1] + bytes([last])])
 
@@ -345,7 +345,7 @@ BAD_OF_ISSUERS: dict[str, Callable[[Kind], bytes]] = {
     },
     "signed by the secret": lambda kind: jwt.encode(kind.claims, SECRET, headers={"kid": kind.name}).encode(),
     "signed by nothing": lambda kind: jwt.encode(kind.claims, None, "none", headers={"kid": kind.name}).encode(),
-    "signed by the public key": lambda kind: test_tokens.sealed(
+    "signed by the public key": lambda kind: test_jwt.sealed(
         {"alg": "HS256", "kid": kind.name}, kind.claims, json.dumps(signer(kind.name, kind.name).member())
     ),
 }
@@ -423,14 +423,14 @@ async def test_a_bad_token_of_an_issuer_is_401(apps: Apps, make: Callable[[Kind]
 
 
 async def test_every_token_of_a_secret_is_401_to_those_who_have_none(apps: Apps) -> None:
-    for token in (test_tokens.GOOD, *test_tokens.BAD.values()):
+    for token in (test_jwt.GOOD, *test_jwt.BAD.values()):
         await check_refused(apps.issuers, token)
 
 
 async def test_every_bad_token_of_our_secret_is_401_also_beside_issuers(apps: Apps) -> None:
-    for token in test_tokens.BAD.values():
+    for token in test_jwt.BAD.values():
         await check_refused(apps.both, token)
-    assert (await answer(apps.both, test_tokens.GOOD)).status_code == 200
+    assert (await answer(apps.both, test_jwt.GOOD)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/auth/me", "/api/auth/sessions", "/api/auth/tokens"])

@@ -1,6 +1,7 @@
 """Authorization header -> request.user, before anything else is looked at."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,12 +11,14 @@ from litestar import Litestar, Request, get
 from litestar.di import Provide
 
 from app.auth.authenticator import Authenticator
+from app.auth.jwt import User
 from app.auth.middleware import CurrentUser, JWTAuthMiddleware, current_user
-from app.auth.tokens import User
-from app.database import database
-from app.errors import respond
-from app.failures import Unauthorized
-from app.settings import Settings
+from app.config.settings import Settings
+from app.db.engine import database
+from app.web.access import Access
+from app.web.application import App
+from app.web.errors import respond
+from app.web.failures import Unauthorized
 from tests.conftest import ORIGIN, SECRET, token, visitor
 
 UNKNOWN = {"error": {"code": "UNAUTHORIZED", "message": "This needs a valid bearer token."}}
@@ -339,6 +342,7 @@ class TestPaths:
                 assert answer.status_code == 404
                 assert answer.json() == {"error": {"code": "NOT_FOUND", "message": "There is nothing here."}}
 
+    @pytest.mark.slow
     async def test_no_way_of_writing_slashes_and_letters_gets_a_stranger_to_a_handler(
         self, running: Litestar, clean: None
     ) -> None:
@@ -381,17 +385,14 @@ class TestPaths:
 class TestDatabase:
     async def test_no_connection_is_taken_for_a_401(self, running: Litestar, stranger: httpx.AsyncClient) -> None:
         pool = database.pool
-        taken = [await pool.acquire() for _ in range(pool.get_max_size())]
-        try:
-            async with asyncio.timeout(2):
-                answers = [
-                    await stranger.get("/api/tasks"),
-                    await stranger.post("/api/tasks", json={"title": "x"}),
-                    await stranger.delete("/api/tasks/1", headers={"authorization": "Bearer x"}),
-                ]
-        finally:
-            for connection in taken:
-                await pool.release(connection)
+        async with AsyncExitStack() as taken, asyncio.timeout(2):
+            for _ in range(pool.max_size):
+                await taken.enter_async_context(pool.acquired())
+            answers = [
+                await stranger.get("/api/tasks"),
+                await stranger.post("/api/tasks", json={"title": "x"}),
+                await stranger.delete("/api/tasks/1", headers={"authorization": "Bearer x"}),
+            ]
 
         assert [answer.status_code for answer in answers] == [401, 401, 401]
 
@@ -404,13 +405,13 @@ class TestDatabase:
         assert who(await stranger.get("/api/tasks")) == (401, NOT_SENT, UNKNOWN)
 
 
-@get("/api/tasks")
+@get("/api/tasks", needs_token=True)
 async def guarded(request: Request[User, Any, Any], user: CurrentUser) -> list[str | None]:
     assert request.user is user
     return [user.id, user.email, user.name]
 
 
-@get("/forgotten")
+@get("/forgotten", needs_token=False)
 async def forgotten(user: CurrentUser) -> str:
     return user.id
 
@@ -421,38 +422,38 @@ def known() -> Authenticator:
 
 
 @pytest.fixture
-def house() -> Litestar:
-    """A house with one room that the middleware guards and one that somebody forgot to guard."""
-    app = Litestar(
+def service() -> Litestar:
+    """An application with a handler that needs a token, and one that says it needs none and asks for its user."""
+    app = App(
         [guarded, forgotten],
         dependencies={"user": Provide(current_user, sync_to_thread=False)},
         exception_handlers={Exception: respond},
         logging_config=None,
         openapi_config=None,
     )
-    app.asgi_handler = JWTAuthMiddleware(app.asgi_handler, known(), accounts=False)
+    app.asgi_handler = JWTAuthMiddleware(app.asgi_handler, app.plugins.get(Access), known())
     return app
 
 
 class TestCurrentUser:
-    async def test_the_caller_is_whoever_the_token_says(self, house: Litestar) -> None:
+    async def test_the_caller_is_whoever_the_token_says(self, service: Litestar) -> None:
         for claims, user in (
             ({}, ["ada", None, None]),
             ({"email": "ada@example.com", "name": "Ada"}, ["ada", "ada@example.com", "Ada"]),
             ({"sub": "bob", "email": 5}, ["ada", None, None]),
         ):
-            async with visitor(house, authorization=f"Bearer {token(**claims)}") as client:
+            async with visitor(service, authorization=f"Bearer {token(**claims)}") as client:
                 answer = await client.get("/api/tasks?user_id=bob", headers={"x-user-id": "bob"})
             assert (answer.status_code, answer.json()) == (200, user)
 
-    async def test_a_handler_that_nobody_guarded_answers_401_also_to_a_good_token(self, house: Litestar) -> None:
+    async def test_a_handler_that_nobody_guarded_answers_401_also_to_a_good_token(self, service: Litestar) -> None:
         for headers in ({}, {"authorization": f"Bearer {token()}"}):
-            async with visitor(house, **headers) as client:
+            async with visitor(service, **headers) as client:
                 assert who(await client.get("/forgotten")) == (401, NOT_SENT, UNKNOWN)
 
-    async def test_a_secret_of_another_house_opens_nothing(self, house: Litestar) -> None:
-        forged = token(secret="the secret of another house, of 32 bytes or more")
-        async with visitor(house, authorization=f"Bearer {forged}") as client:
+    async def test_a_secret_of_another_service_opens_nothing(self, service: Litestar) -> None:
+        forged = token(secret="the secret of another service, of 32 bytes or more")
+        async with visitor(service, authorization=f"Bearer {forged}") as client:
             with pytest.raises(Unauthorized):
                 await client.get("/api/tasks")
 
@@ -463,6 +464,6 @@ class TestCurrentUser:
             seen.append(scope)
 
         lifespan: Any = {"type": "lifespan", "path": "/api/tasks"}
-        await JWTAuthMiddleware(inner, known(), accounts=True)(lifespan, None, None)  # type: ignore[arg-type]
+        await JWTAuthMiddleware(inner, Access(), known())(lifespan, None, None)  # type: ignore[arg-type]
 
         assert seen == [{"type": "lifespan", "path": "/api/tasks"}]

@@ -9,7 +9,7 @@ import httpx
 import jwt
 import pytest
 
-from app import logs
+from app.observability import logs
 from tests.conftest import SECRET
 
 Said = Callable[[], list[str]]
@@ -45,7 +45,7 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> S
     """What the log has said of them so far."""
     monkeypatch.setattr(logs, "_told", {})
     caplog.set_level(logging.INFO, "app")
-    names = ("app.auth.middleware", "app.edge.ring")
+    names = ("app.auth.middleware", "app.web.middleware")
     return lambda: [record.getMessage() for record in caplog.records if record.name in names]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from app.settings import ROOT
+from app.config.settings import ROOT
 from tests.live.conftest import free_port
 
 PARTS = ("app", "piccolo_migrations", "piccolo_conf.py")
@@ -65,7 +65,7 @@ class FirstStart:
         with suppress(psutil.NoSuchProcess):
             for each in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
-                    if "app.migrator" in each.cmdline():
+                    if "app.db.migrator" in each.cmdline():
                         found.append(each)
         return found
 

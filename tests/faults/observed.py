@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app import __main__, main
-from app.database import database
+from app.db.engine import database
 
 TICK = 0.01  # seconds
 create_app = main.create_app
@@ -67,10 +67,9 @@ class Instruments:
         """Answer with what was seen since the last question; the first only starts to look."""
         if self._ticking:
             self._ticking.cancel()
-        pool = database.pool
         seen = {"late": self._ticker.late, "busy": self._ticker.busy}
-        if pool is not None:
-            seen |= {"size": pool.get_size(), "idle": pool.get_idle_size()}
+        if database.ready:
+            seen |= {"size": database.pool.get_size(), "idle": database.pool.get_idle_size()}
         self._ticker = Ticker()
         self._ticking = asyncio.create_task(self._ticker.run())
         await _answer(send, 200, seen)

@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from app.embedded import EmbeddedPostgres
-from app.settings import ROOT
+from app.db.embedded import EmbeddedPostgres
+from tests import forkserver
 from tests.live.conftest import free_port
 
 Mode = Literal["smart", "fast", "immediate"]
@@ -44,8 +42,8 @@ class Postgres:
 
     def migrate(self) -> None:
         """Make the tables. Takes two seconds."""
-        command = [sys.executable, "-m", "app", "migrate"]
-        subprocess.run(command, cwd=ROOT, env=self.environment(), check=True, capture_output=True)
+        code, _, told = forkserver.run(["app", "migrate"], self.environment())
+        assert code == 0, told
 
     def environment(self) -> dict[str, str]:
         """What a process needs to use it."""

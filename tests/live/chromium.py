@@ -12,6 +12,7 @@ ARGUMENTS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--in-process-gpu",  # one process less
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -21,7 +22,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 
-expect.set_options(timeout=20_000)  # milliseconds: other tests may have both cores
+TIMEOUT_MS = 20_000  # other tests may have both cores
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app import embedded
-from app.settings import ROOT
+from app.db import embedded
+from tests import forkserver
 from tests.live.conftest import free_port
 
 # A commit is acknowledged when a replica has it on its disk, too. Told at the start of one server, and not in its
@@ -142,13 +141,6 @@ def pair_like(cluster: Cluster) -> Iterator[Pair]:
 
 def command(url: str, *words: str, text: str | None = None) -> str:
     """What `python -m app` prints on the database at `url`, told `text`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app", *words],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        input=text,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, printed, told = forkserver.run(["app", *words], {**os.environ, "DATABASE_URL": url}, text or "")
+    assert code == 0, told
+    return printed

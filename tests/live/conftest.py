@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -12,12 +11,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from subprocess import Popen, TimeoutExpired
+from typing import IO, Any, Literal
 
 import httpx
 import pytest
 
-from app.settings import ROOT
+from app.config.settings import ROOT
+from tests import forkserver
 from tests.live.chromium import chromium as chromium
 
 START_SECONDS = 30
@@ -39,16 +40,8 @@ class Served:
         self._reading = threading.Lock()
         self._lines: list[str] = []
         self._begun = b""
-        # In a session of its own: Ctrl-C on the tests is not for it, and `kill` reaches all of it.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env=env,
-            cwd=cwd,
-            stdout=subprocess.DEVNULL,
-            stderr=descriptor,
-            start_new_session=True,
-        )
-        os.close(descriptor)
+        with os.fdopen(descriptor) as log:
+            self.process = start(command, env, cwd, log)
 
     def log(self) -> list[str]:
         """The lines on stderr so far; of a service that has ended, all of them."""
@@ -87,7 +80,7 @@ class Served:
         self.process.send_signal(number)
         try:
             return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self.kill()
             pytest.fail("\n".join([f"{number.name} did not stop the service:", *self.log()]))
 
@@ -104,6 +97,18 @@ class Served:
             return False
         started = sum("Application startup complete" in line for line in self.log())
         return self.workers == 1 or started >= self.workers
+
+
+def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: IO[str]) -> Popen[bytes] | forkserver.Process:
+    """Start `python -m *command` in a session of its own: Ctrl-C on the tests is not for it, and `kill` reaches it all.
+
+    The fork server does it where it can: it has the code of this folder, and cannot load it again.
+    """
+    with Path(os.devnull).open("r+") as null:
+        if command[0] in forkserver.MODULES and cwd == ROOT and "--reload" not in command:
+            return forkserver.start(command, env, null.fileno(), null.fileno(), log.fileno())
+        words = [sys.executable, "-m", *command]
+        return Popen(words, env=env, cwd=cwd, stdin=null, stdout=null, stderr=log, start_new_session=True)
 
 
 Serve = Callable[..., Served]

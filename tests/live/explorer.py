@@ -1,14 +1,13 @@
 """Schemathesis against a running service: every check, in every phase, from the document that the service serves."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.settings import ROOT
-from tests.conftest import token
+from app.config.settings import ROOT
+from tests.conftest import token, unmeasured
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
@@ -30,7 +29,7 @@ def explore(url: str, *, seed: int, examples: int, folder: Path) -> Explored:
     command += ["--seed", f"{seed}", "--max-examples", f"{examples}", "--continue-on-failure"]
     command += ["--header", f"Authorization: Bearer {token('ada')}"]
     command += ["--report", "json", "--report-json-path", f"{report}"]
-    env = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.live.formats", "PYTHONPATH": f"{ROOT}"}
+    env = {**unmeasured(), "SCHEMATHESIS_HOOKS": "tests.live.formats", "PYTHONPATH": f"{ROOT}"}
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
     found = json.loads(report.read_text())
     phases = {name: phase["status"] for name, phase in found["phases"].items()}

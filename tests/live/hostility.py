@@ -13,8 +13,9 @@ from urllib.parse import quote
 import httpx
 from hypothesis import strategies as st
 
-from app.bodies import MAX_BODY_BYTES
-from app.tasks.parameters import READERS
+from app.tasks.listing.parameters import Query
+from app.web.body import MAX_BODY_BYTES
+from app.web.query import parameters_of
 from tests.conftest import token
 
 TEXTS = [
@@ -69,7 +70,7 @@ API: list[Operation] = [
     ("POST", "/api/tasks/{}/restore", None),
     ("GET", "/api/trash", None),
     ("DELETE", "/api/trash/{}", None),
-    *(("GET", f"/api/tasks?{name}={{}}", None) for name in READERS),
+    *(("GET", f"/api/tasks?{name}={{}}", None) for name in parameters_of(Query)),
     ("GET", "/api/tasks?limit=2&sort=title&q={}&cursor={}", None),
     ("POST", "/api/auth/signup", CREDENTIALS),
     ("POST", "/api/auth/login", {"email": "joan@example.com", "password": "correct horse"}),

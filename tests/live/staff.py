@@ -1,22 +1,20 @@
 """Staff in front of a running service: made by the command, logged in through the page's own way."""
 
 import os
-import subprocess
-import sys
 from contextlib import closing
 
 import httpx
 
-from app.settings import ROOT
+from tests import forkserver
 
 PASSWORD = "correct horse battery"
 
 
 def make_staff(name: str, database_url: str, **more: str) -> None:
     """Make a login, as `just admin-user` does."""
-    command = [sys.executable, "-m", "app", "admin-user", name]
     env = {**os.environ, "DATABASE_URL": database_url, **more}
-    subprocess.run(command, input=f"{PASSWORD}\n", env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    code, _, told = forkserver.run(["app", "admin-user", name], env, f"{PASSWORD}\n")
+    assert code == 0, told
 
 
 def desk(url: str, address: str = "127.0.0.1") -> httpx.Client:

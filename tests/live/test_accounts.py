@@ -14,6 +14,8 @@ import pytest
 from tests.accounts.people import NO_TOKEN, NOTHING_HERE, PASSWORD, SPENT, WRONG, bearer
 from tests.conftest import token
 
+pytestmark = pytest.mark.slow
+
 NEW = "a new password of hers"
 
 

@@ -11,13 +11,15 @@ import pytest
 from tests.conftest import token
 from tests.live.staff import desk, log_in, make_staff, staff_session
 
+pytestmark = pytest.mark.slow
+
 BAD_LOGINS = 30
 
 
 @pytest.fixture(scope="module")
-def house(new_database: Callable[[], str], serve_for_module: Callable[..., Any]) -> Iterator[Any]:
+def house(migrated_database: Callable[[], str], serve_for_module: Callable[..., Any]) -> Iterator[Any]:
     """A service of two workers on a database of its own, with two members of staff."""
-    url = new_database()
+    url = migrated_database()
     service = serve_for_module(env={"DATABASE_URL": url}, arguments=["--migrate"], workers=2)
     make_staff("rosa", url)
     make_staff("vera", url)

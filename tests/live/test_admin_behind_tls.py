@@ -21,6 +21,8 @@ from playwright.async_api import Browser, expect
 from tests.conftest import token
 from tests.live.staff import PASSWORD, make_staff
 
+pytestmark = pytest.mark.slow
+
 OURS = re.compile(rb"\r\n(host|connection):[^\r]*", re.IGNORECASE)  # headers that the proxy sets itself
 
 

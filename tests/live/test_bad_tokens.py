@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.auth import test_tokens
+from tests.auth import test_jwt
 from tests.auth.test_bad_tokens import AUDIENCE, BAD, EVERYTHING, KINDS, OWN, UNKNOWN, Kind, issuer
-from tests.auth.test_keys import an_endpoint, signer
+from tests.auth.test_jwks import an_endpoint, signer
 from tests.live.hostility import Header, Line, Request
+
+pytestmark = pytest.mark.slow
 
 UNFIT = re.compile(rb"[\r\n\0]|.{32000}", re.DOTALL)  # what no header can carry: the socket refuses it, 400 or 431
 PATHS = (b"/api/tasks", b"/api/tasks/1", b"//api/tasks", b"/api/auth/me")
@@ -39,7 +41,7 @@ def bearing(token: bytes, path: bytes = b"/api/tasks") -> Request:
 
 
 def tokens() -> Iterator[bytes]:
-    yield from test_tokens.BAD.values()
+    yield from test_jwt.BAD.values()
     for name in KINDS:
         for make in (BAD if name == OWN else EVERYTHING).values():
             yield make(Kind(name))
@@ -68,7 +70,7 @@ def test_every_bad_token_is_401_wherever_it_is_sent(trusting: Any) -> None:
 
 
 def test_two_good_tokens_are_none(trusting: Any) -> None:
-    good: Header = (b"Authorization", b"Bearer " + test_tokens.GOOD)
+    good: Header = (b"Authorization", b"Bearer " + test_jwt.GOOD)
     with closing(Line(trusting.port)) as line:
         for headers in ([good, good], [good, (b"authorization", b"Bearer x")], [(b"Authorization", b"Basic x"), good]):
             assert line.ask(Request("GET", b"/api/tasks", headers)).status == 401

@@ -11,6 +11,8 @@ import pytest
 from tests.faults.people import MINE
 from tests.live.conftest import Served
 
+pytestmark = pytest.mark.slow
+
 BATCH = "/api/tasks/batch"
 TASKS = 10
 ROUNDS = 200

@@ -19,8 +19,9 @@ import pytest
 from litestar import Litestar
 from playwright.async_api import Browser, Page, expect
 
-from app.staff import Staff
+from app.admin.staff import Staff
 from tests.conftest import token
+from tests.live.chromium import TIMEOUT_MS
 
 PASSWORD = "correct horse battery"
 SAMPLES = {
@@ -134,7 +135,7 @@ class Visit:
         self.page = page
         self.asked: set[str] = set()
         self.crashes: list[str] = []
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("request", lambda request: self.asked.add(request.url))
         page.on("pageerror", lambda error: self.crashes.append(str(error)))
 
@@ -164,6 +165,7 @@ async def call(url: str, user: str, method: str, path: str, **body: Any) -> Any:
         return answer.json()["data"]
 
 
+@pytest.mark.slow
 async def test_staff_log_in_find_a_task_change_it_and_log_out(
     visit: Visit, url: str, running: Litestar, clean: None
 ) -> None:
@@ -227,6 +229,7 @@ async def test_a_browser_finds_a_small_page_at_the_root_that_leads_to_the_docs(v
     assert (complaints, visit.crashes, visit.origins()) == ([], [], {url})
 
 
+@pytest.mark.slow
 async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: str, clean: None) -> None:
     await call(url, "ada", "POST", "/api/tasks", title="Buy milk")
     page = visit.page
@@ -258,6 +261,7 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     assert (visit.crashes, visit.origins()) == ([], {url})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ["", "/todo"])
 async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
     visit: Visit, serve: Callable[..., Any], clean: None, root: str
@@ -295,6 +299,7 @@ async def test_on_the_docs_page_somebody_signs_up_logs_in_and_tries_the_tasks(
     assert [asked for asked in visit.asked if not asked.startswith(("data:", f"{url}/"))] == []
 
 
+@pytest.mark.slow
 async def test_the_docs_page_refreshes_a_login_that_ends_and_ends_what_was_refused(
     visit: Visit, serve: Callable[..., Any], clean: None
 ) -> None:
@@ -366,7 +371,13 @@ async def test_a_frontend_at_an_allowed_origin_does_all_that_the_contract_says(
     assert (created["title"], created["completed"]) == ("Buy milk", False)
     assert results["listed"]["body"] == {"data": [created]}
     assert (edited["title"], edited["description"], edited["completed"]) == ("Buy oats", "Two", False)
-    assert completed == {**edited, "completed": True, "updated_at": completed["updated_at"], "version": 3}
+    assert completed == {
+        **edited,
+        "completed": True,
+        "completed_at": completed["updated_at"],
+        "updated_at": completed["updated_at"],
+        "version": 3,
+    }
     assert created["updated_at"] < edited["updated_at"] < completed["updated_at"]
     assert results["read"]["body"] == {"data": completed}
     assert results["deleted"]["body"] is None

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live.explorer import explore
+
+pytestmark = pytest.mark.slow
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 

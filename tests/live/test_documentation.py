@@ -24,9 +24,11 @@ import httpx
 import pytest
 import yaml
 
-from app import environment, server_user
-from app.server import welcome
-from app.settings import ROOT, load
+from app.config import dotenv
+from app.config.settings import ROOT, load
+from app.config.variables import NAMES
+from app.db import server_user
+from app.server.serve import welcome
 from tests.conftest import needs, token
 from tests.live.clusters import Cluster
 from tests.live.conftest import free_port
@@ -40,7 +42,6 @@ SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", 
 APART = {
     "-r requirements-tools.txt": "test_the_lines_that_install_call_pip_and_just",
     "  Tasks API": "test_the_service_greets_as_the_readme_shows",
-    " passed in ": "test_the_last_line_of_the_tests_is_one_of_pytests",
     "RateLimit-Policy": "test_a_service_is_watched_as_the_page_says",
     "METRICS_PORT=9100": "test_a_service_is_watched_as_the_page_says",
     "127.0.0.1:9100/metrics": "test_a_service_is_watched_as_the_page_says",
@@ -203,8 +204,8 @@ def test_the_dump_of_the_embedded_database_is_one(shell: Shell, place: Path, dat
 def test_every_env_file_is_taken(block: Block, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(block.text.replace("=...\n", f"={'s' * 32}\n"))
-    found = environment.read(file)
-    assert found.keys() <= {*environment.NAMES}
+    found = dotenv.read(file, NAMES)
+    assert found.keys() <= {*NAMES}
     # What a page leaves out, such as the secret, another page says.
     assert load({"JWT_SECRET": "s" * 32, **found}, tmp_path / ".data")
 
@@ -230,9 +231,9 @@ def test_every_script_can_be_read(block: Block, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_readmes_function_for_a_frontend_makes_a_task_and_tells_a_failure(service: Any, tmp_path: Path) -> None:
+def test_the_function_for_a_frontend_makes_a_task_and_tells_a_failure(service: Any, tmp_path: Path) -> None:
     needs(shutil.which("node"), "node")
-    [function, *_] = blocks("README.md", kind="js")
+    [function, *_] = blocks("docs/frontend.md", kind="js")
     script = tmp_path / "script.mjs"
     script.write_text(
         f"const token = '{token(secrets.token_hex(8))}';\n"
@@ -296,11 +297,6 @@ def test_the_service_greets_as_the_readme_shows(monkeypatch: pytest.MonkeyPatch)
     assert welcome(load({"JWT_SECRET": "s" * 32}, ROOT / ".data")).strip("\n") == shown.strip("\n")
 
 
-def test_the_last_line_of_the_tests_is_one_of_pytests() -> None:
-    [block] = apart(" passed in ")
-    assert re.fullmatch(r"=+ \d{4} passed in (\d+\.\d\d)s \(\d:\d\d:\d\d\) =+\n", block.text)
-
-
 @contextmanager
 def served_by(shell: Shell, text: str) -> Iterator[str]:
     """Paste a block that serves, and let it go on behind. Yields where it serves."""
@@ -320,6 +316,7 @@ def served_by(shell: Shell, text: str) -> Iterator[str]:
         os.kill(pid, signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_service_is_watched_as_the_page_says(shell: Shell, database_url: str) -> None:
     [serves], [asks], [limits] = apart("METRICS_PORT=9100"), apart("127.0.0.1:9100/metrics"), apart("RateLimit-Policy")
     metrics = str(free_port())
@@ -335,6 +332,7 @@ def test_a_service_is_watched_as_the_page_says(shell: Shell, database_url: str) 
         )
 
 
+@pytest.mark.slow
 def test_a_service_sends_traces_as_the_page_says(shell: Shell, database_url: str) -> None:
     [block] = apart("OTEL_EXPORTER_OTLP_ENDPOINT=")
     collector = Collector()
@@ -350,17 +348,18 @@ def test_a_service_sends_traces_as_the_page_says(shell: Shell, database_url: str
         collector.server.server_close()
 
 
-# PostgreSQL refuses to run as root: so do these, as `app/embedded.py` does.
+# PostgreSQL refuses to run as root: so do these, as `app/db/embedded.py` does.
 AS_SERVER_USER = """#!{python}
 import subprocess, sys
 sys.path.insert(0, {root!r})
-from app.server_user import BIN, server_user
+from app.db.server_user import BIN, server_user
 user = server_user()
 whom = dict(user=user.pw_uid, group=user.pw_gid, extra_groups=[]) if user else {{}}
 raise SystemExit(subprocess.call([BIN / {program!r}, *sys.argv[1:]], stdin=subprocess.DEVNULL, cwd="/", **whom))
 """
 
 
+@pytest.mark.slow
 def test_a_replica_is_made_and_promoted_as_the_page_says(shell: Shell, place: Path) -> None:
     [role], [copies], [promotes] = apart("CREATE ROLE replica"), apart("pg_basebackup"), apart("promote")
     [waits] = apart("synchronous_standby_names")
@@ -368,8 +367,9 @@ def test_a_replica_is_made_and_promoted_as_the_page_says(shell: Shell, place: Pa
         (place / program).write_text(AS_SERVER_USER.format(python=sys.executable, root=str(ROOT), program=program))
         (place / program).chmod(0o755)
 
-    def is_replica() -> str:
-        return shell.paste("psql -Atc 'SELECT pg_is_in_recovery()'").strip()
+    def ask(statement: str) -> list[str]:
+        """The lines of the answer, and what the replica says meanwhile: its log is the shell's."""
+        return shell.paste(f"psql -Atc '{statement}'").splitlines()
 
     with tempfile.TemporaryDirectory(prefix="tasks-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o777)
@@ -386,15 +386,16 @@ def test_a_replica_is_made_and_promoted_as_the_page_says(shell: Shell, place: Pa
             shell.paste(copy)
             shell.paste(f"export PGPORT={port}")  # on the second machine it would be the same
             assert "server started" in shell.paste(start)
-            assert is_replica() == "t"
+            assert "t" in ask("SELECT pg_is_in_recovery()")
             shell.paste(f"export PGPORT={primary.port}")
             for statement in waits.text.splitlines():
                 shell.paste(f"psql -c {shlex.quote(statement)}")
-            assert shell.paste("psql -Atc 'SHOW synchronous_standby_names'").strip() == "ANY 1 (*)"
+            assert "ANY 1 (*)" in ask("SHOW synchronous_standby_names")
             assert "CREATE TABLE" in shell.paste("psql -c 'CREATE TABLE acknowledged ()'")
             shell.paste(f"export PGPORT={port}")
             assert "server promoted" in shell.paste(promotes.text)
-            assert (is_replica(), "acknowledged" in shell.paste("psql -c '\\d'")) == ("f", True)
+            assert "f" in ask("SELECT pg_is_in_recovery()")
+            assert "acknowledged" in shell.paste("psql -c '\\d'")
         finally:
             shell.paste("pg_ctl -m immediate stop")
             primary.end()

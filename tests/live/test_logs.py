@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from tests.conftest import token
 from tests.live.staff import PASSWORD, desk, log_in, make_staff
 from tests.live.test_protocol import LAST, talk
 
+LOST = re.compile(r"([1-9]\d+) lines were lost here: nobody read them\.")
 ASK = b"GET /api/tasks HTTP/1.1\r\nHost: x\r\n\r\n"
 
 SECRET = "canary-secret of more than thirty-two bytes"
@@ -46,9 +48,9 @@ def with_password(url: str) -> str:
 
 
 @pytest.fixture
-def talkative(new_database: Callable[[], str], serve: Callable[..., Any]) -> tuple[str, Any]:
+def talkative(migrated_database: Callable[[], str], serve: Callable[..., Any]) -> tuple[str, Any]:
     """A service that says all that it can, with a canary wherever its settings hold a secret; and its database."""
-    url = new_database()
+    url = migrated_database()
     env = {"DATABASE_URL": with_password(url), "JWT_SECRET": SECRET, "LOG_LEVEL": "debug"}
     return url, serve(env=env, arguments=["--migrate"])
 
@@ -145,6 +147,7 @@ async def every_500(url: str, sql: asyncpg.Connection) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 async def test_every_500_is_found_by_its_request_id_and_no_line_holds_a_canary(talkative: tuple[str, Any]) -> None:
     url, service = talkative
     await asyncio.to_thread(make_staff, "olga", url)
@@ -182,10 +185,12 @@ async def test_a_database_that_is_not_there_is_named_without_its_password(
     check_that_nothing_leaks(service.log())
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_reads_stops_nothing_and_tells_later_what_was_lost(
     database_url: str, unused_port: int
 ) -> None:
     unread, ours = os.pipe()
+    os.set_blocking(unread, False)
     place = {"HOST": "127.0.0.1", "PORT": f"{unused_port}"}
     service = subprocess.Popen([sys.executable, "-m", "app", "serve"], env={**os.environ, **place}, stderr=ours)
     try:
@@ -193,21 +198,27 @@ def test_a_log_that_nobody_reads_stops_nothing_and_tells_later_what_was_lost(
             client.get(f"http://127.0.0.1:{unused_port}/health/live")
         for _ in range(30):
             assert talk(unused_port, ASK * 100 + LAST).count(b"HTTP/1.1 401") == 100
-        os.set_blocking(unread, False)
-        while _read(unread):
-            pass
+        said = b""
+        for _ in range(500):
+            said += _read(unread)
+            if b"were lost here" in said:
+                break
+            time.sleep(0.01)
         assert talk(unused_port, ASK + LAST).startswith(b"HTTP/1.1 401")
         service.terminate()
         assert service.wait(10) == 0
-        told = [json.loads(line)["message"] for line in _read(unread).splitlines()]
+        told = [json.loads(line)["message"] for line in (said + _read(unread)).splitlines()]
     finally:
         service.kill()
         service.wait()
         os.close(unread)
         os.close(ours)
 
-    assert re.fullmatch(r"[1-9]\d+ lines were lost here: nobody read them\.", told[0])
-    assert told[1].startswith("GET - 401")
+    [(at, lost)] = [(at, match[1]) for at, line in enumerate(told) if (match := LOST.fullmatch(line))]
+    assert told[at + 1].startswith("GET - 401")
+    served = [line for line in told if line.startswith("GET ")]
+    assert len(served) + int(lost) == 1 + 30 * 101 + 2
+    assert int(lost) > 100
 
 
 def _read(file: int) -> bytes:

@@ -23,6 +23,8 @@ from app import __version__
 from tests.conftest import token
 from tests.live.conftest import Served, free_port
 
+pytestmark = pytest.mark.slow
+
 MINE = {"authorization": f"Bearer {token('ada')}"}
 
 
@@ -239,7 +241,7 @@ def test_a_port_that_is_taken_stops_the_start(service: Served) -> None:
     env = {**os.environ, "PORT": str(free_port()), "METRICS_PORT": str(service.port)}
     done = subprocess.run([sys.executable, "-m", "app", "serve"], env=env, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    told = f"METRICS_PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
+    told = f"METRICS_PORT {service.port} on HOST 127.0.0.1 is not available (Address already in use).\n"
     told += "Stop what listens there, or choose another port: METRICS_PORT in .env"
     assert done.stderr.splitlines()[-2:] == told.splitlines()
     assert not [*Path(tempfile.gettempdir()).glob(f"tasks-metrics-*/*_{service.process.pid}.db")]

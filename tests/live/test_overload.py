@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 import asyncpg
 import httpx
+import pytest
 
-from app.lanes import CROWD
+from app.db.pool import MAX_WAITERS
 from tests.faults.crowds import FULL, SLOW, outstay, read_slowly, upload, weight
 from tests.faults.people import MINE, at_once, is_shed, timed
 from tests.live.conftest import Served
+
+pytestmark = pytest.mark.slow
 
 NOISE = 1.0  # seconds that a machine with other work may add; tests/soak allows for none
 
@@ -27,7 +30,7 @@ async def test_who_comes_when_too_many_wait_is_told_at_once_and_nobody_else(
         await timed(client, "GET", "/api/tasks/1")
         async with sql.transaction():
             await sql.execute("LOCK TABLE tasks")
-            waiting = asyncio.create_task(at_once(1 + CROWD, client, "GET", "/api/tasks/1"))
+            waiting = asyncio.create_task(at_once(1 + MAX_WAITERS, client, "GET", "/api/tasks/1"))
             await asyncio.sleep(0.5)
             shed = await at_once(40, client, "GET", "/api/tasks/1")
             free = [

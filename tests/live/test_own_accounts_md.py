@@ -10,9 +10,11 @@ import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Request, Route
 
-from app.settings import ROOT
+from app.config.settings import ROOT
 from tests.accounts.people import PASSWORD
 from tests.live.test_browser import frontend
+
+pytestmark = pytest.mark.slow
 
 TABS = 3
 CALLS = 4  # of each tab at the same moment

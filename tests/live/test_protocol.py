@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 
-from app.tasks.parameters import SORTS
+from app.tasks.listing.parameters import SORTS
 from tests.conftest import ORIGIN, token
 
 LAST = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -355,93 +354,18 @@ def test_head_is_answered_whether_it_is_the_last_on_its_connection_or_not(servic
 
 
 class TestDeadlines:
-    """One test for all the slow ones: they are slow at the same time."""
+    """Those of a served socket. `tests/server/test_connection.py` has each of them, in a short form."""
 
-    async def slow(self, port: int, *parts: bytes, pause: float = 0.0, drip: bytes = b"") -> tuple[float, bytes]:
-        """How long until the other side hangs up, and what it said."""
+    @pytest.mark.slow
+    async def test_a_head_has_5_s_on_a_socket_that_is_served(self, service: Any) -> None:
+        """`tests/live/test_overload.py` waits for the 10 s of a body."""
         began = time.monotonic()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-
-        async def speak() -> None:
-            for part in parts:
-                writer.write(part)
-                await asyncio.sleep(pause)
-            while drip:
-                writer.write(drip)
-                await asyncio.sleep(0.5)
-
-        speaking = asyncio.ensure_future(speak())
-        try:
-            received = await asyncio.wait_for(reader.read(), 20)
-        except ConnectionResetError:
-            received = b""
-        lasted = time.monotonic() - began
-        speaking.cancel()
-        writer.close()
-        return lasted, received
-
-    async def test_a_head_has_5_s_a_body_10_and_nobody_else_waits(
-        self, service: Any, patient: Any, sql: asyncpg.Connection
-    ) -> None:
-        post = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH
-        live = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
-        (
-            silent,
-            blank,
-            blanks,
-            later,
-            half,
-            dripping,
-            second,
-            stuck,
-            chunk,
-            trailing,
-            unread,
-            early,
-        ) = await asyncio.gather(
-            self.slow(service.port),
-            self.slow(service.port, b"\r\n"),
-            self.slow(service.port, drip=b"\r\n"),
-            self.slow(service.port, live, b"\r\n", pause=1),
-            self.slow(service.port, b"GET / HTTP/1.1\r\nHos"),
-            self.slow(service.port, b"GET / HTTP/1.1\r\n" + HOST, drip=b"X: y\r\n"),
-            self.slow(service.port, b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n", b"GET / HT", pause=1),
-            self.slow(service.port, post + b"Content-Length: 100\r\n\r\n{"),
-            self.slow(service.port, post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
-            self.slow(service.port, post + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", drip=b"X: y\r\n"),
-            self.unread(patient.port, sql),
-            self.slow(service.port, b"POST /api/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n{"),
+        silent, half = await asyncio.gather(
+            *(asyncio.to_thread(talk, service.port, head) for head in (b"", b"GET / HTTP/1.1\r\nHos"))
         )
-
-        for lasted, received in (silent, blank, blanks):
-            assert 4 < lasted < 8
-            assert received == b""
-        assert 4 < later[0] < 9
-        assert Answer(later[1]).status == 200
-        for lasted, received in (half, dripping):
-            assert 4 < lasted < 8
-            refused(received, 408)
-        assert 5 < second[0] < 9
-        assert re.findall(rb"HTTP/1.1 (\d+)", second[1]) == [b"200", b"408"]
-        for lasted, received in (stuck, chunk, trailing):
-            assert 9 < lasted < 13
-            refused(received, 408)
-        assert re.findall(rb"HTTP/1.1 (\d+)", unread) == [b"200", b"201"]
-        assert early[0] < 13
-        assert Answer(early[1]).status == 401
-
-    async def unread(self, port: int, sql: asyncpg.Connection) -> bytes:
-        """A body that waits behind a message which waits for the database: it is we who do not read it."""
-        head = b"POST /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\nContent-Length: 13\r\n\r\n"
-        async with sql.transaction():
-            await sql.execute("LOCK TABLE tasks")
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /api/tasks HTTP/1.1\r\n" + HOST + AUTH + b"\r\n" + head + b'{"title"')
-            await asyncio.sleep(10.5)
-        writer.write(b':"x"}')
-        received = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
-        return received
+        assert 4 < time.monotonic() - began < 8
+        assert silent == b""
+        refused(half, 408)
 
     async def test_fifty_silent_sockets_are_in_nobodys_way(self, service: Any) -> None:
         crowd = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(50)]
@@ -456,12 +380,6 @@ class TestDeadlines:
             writer.close()
 
 
-@pytest.fixture
-def patient(serve: Any) -> Any:
-    """A service that waits longer for its database than for its clients."""
-    return serve(env={"DATABASE_TIMEOUT": "20"})
-
-
 @pytest.fixture(scope="module", autouse=True)
 def untroubled(service: Any) -> Iterator[None]:
     """Whatever was thrown at the server, it logged no error of its own."""
@@ -470,6 +388,7 @@ def untroubled(service: Any) -> Iterator[None]:
     assert errors == []
 
 
+@pytest.mark.slow
 def test_what_came_while_the_process_was_stopped_is_read_before_it_is_too_late(serve: Any) -> None:
     service = serve()
     with (

@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from tests.conftest import token
+from tests.db.test_migrations import BETTER_AUTH, connected
 from tests.live.conftest import Serve
-from tests.test_migrations import BETTER_AUTH, connected
+
+pytestmark = pytest.mark.slow
 
 OURS_CANNOT_ADD = [
     (

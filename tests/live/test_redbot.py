@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import ORIGIN, token
 from tests.live.tools import from_pypi
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).with_name("redbot")
 GRACE = {"authorization": f"Bearer {token('grace')}"}
 # What RFC 9110, section 15.4.5, does not want in a 304: the client has it, beside the body.

@@ -18,6 +18,8 @@ from tests.faults.wire import wire_to
 from tests.live.conftest import Served
 from tests.live.pgbouncer import PgBouncer
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., Served]
 
 SAME = ("location", "etag", "content-type")

@@ -18,7 +18,10 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.conftest import token
+from tests.live.chromium import TIMEOUT_MS
 from tests.live.tools import from_npm
+
+pytestmark = pytest.mark.slow
 
 SOURCE = Path(__file__).with_name("rxdb")
 BUILD = ("node_modules/.bin/esbuild", "page.mjs", "--bundle", "--outfile=page.js", "--log-level=warning")
@@ -102,7 +105,7 @@ class Device:
     def __init__(self, context: BrowserContext, page: Page) -> None:
         self.context, self.page = context, page
         self.crashes: list[str] = []
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: self.crashes.append(str(error)))
 
     async def do(self, action: str, *arguments: Any) -> Any:

@@ -20,6 +20,8 @@ from tests.faults.posts import Posts, posting
 from tests.live.clusters import Cluster, Pair, command, migrated_cluster, pair_like, url_of
 from tests.live.pgbouncer import PgBouncer
 
+pytestmark = pytest.mark.slow
+
 MINE = {"authorization": f"Bearer {token('ada')}"}
 BACK_SECONDS = 3.0  # from the promotion to the first acknowledged write
 

@@ -20,9 +20,10 @@ import asyncpg
 import httpx
 import pytest
 
-from app import embedded, migrations, settings
-from app.connection_errors import describe, just
-from app.server import welcome
+from app.config import settings
+from app.db import embedded, migrations
+from app.db.errors import describe, just
+from app.server.serve import welcome
 from tests.conftest import SECRET, token
 
 ROOT = settings.ROOT
@@ -85,6 +86,7 @@ def command(folder: Path, *arguments: str, **more: Any) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 class TestWithItsOwnDatabase:
     """One after the other, on the same data: that it outlives restarts is part of it."""
 
@@ -183,6 +185,7 @@ class TestWithItsOwnDatabase:
         assert (again.returncode, again.stderr) == (1, "There is a login of that name already.\n")
 
 
+@pytest.mark.slow
 class TestWithoutItsDatabase:
     def test_it_listens_is_live_answers_503_and_migrates_when_the_database_comes(
         self, serve: Callable[..., Any], tmp_path: Path, unused_port: int
@@ -214,6 +217,7 @@ class TestWithoutItsDatabase:
         assert service.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_an_unmigrated_database_is_told_in_one_line_and_served_once_it_is_migrated(
     serve: Callable[..., Any], new_database: Callable[[], str]
 ) -> None:
@@ -240,6 +244,7 @@ def test_an_unmigrated_database_is_told_in_one_line_and_served_once_it_is_migrat
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_migration_that_fails_leaves_the_service_unready_and_says_why(
     serve: Callable[..., Any], new_database: Callable[[], str]
 ) -> None:
@@ -268,6 +273,7 @@ def test_a_migration_that_fails_leaves_the_service_unready_and_says_why(
     assert "already exists" in done.stderr
 
 
+@pytest.mark.slow
 def test_it_starts_again_when_the_code_changes(serve: Callable[..., Any]) -> None:
     service = serve(arguments=["--reload"])
     (ROOT / "app/health.py").touch()
@@ -301,11 +307,12 @@ def test_a_port_that_is_taken_stops_the_start(service: Any) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"PORT {service.port} on HOST 127.0.0.1 cannot be had (Address already in use).\n"
+        f"PORT {service.port} on HOST 127.0.0.1 is not available (Address already in use).\n"
         f"Stop what listens there, or choose another port: {just('serve', '--port', str(service.port + 1))}\n"
     )
 
 
+@pytest.mark.slow
 def test_another_port_can_be_given_with_the_command(serve: Callable[..., Any], unused_port: int) -> None:
     service = serve(wait=None, arguments=["--port", str(unused_port)])
     service.url = f"http://127.0.0.1:{unused_port}"
@@ -320,6 +327,7 @@ def test_the_start_says_which_database_it_uses_and_warns_of_a_quoted_secret(serv
     assert not [line for line in messages if SECRET in line]
 
 
+@pytest.mark.slow
 def test_a_service_whose_database_is_not_there_says_which_and_why(serve: Callable[..., Any], unused_port: int) -> None:
     url = f"postgresql://ada:hush-hush@127.0.0.1:{unused_port}/tasks"
     service = serve(env={"DATABASE_URL": url}, arguments=["--migrate"], wait="live")
@@ -440,7 +448,8 @@ class TestWelcome:
         assert f"http://{shown}:8000/docs" in text
         assert "hush" not in text
 
-    @pytest.mark.parametrize("level", settings.LOG_LEVELS)
+    @pytest.mark.slow
+    @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
     def test_at_every_level_the_log_says_first_which_database_is_used(
         self, serve: Callable[..., Any], database_url: str, level: str
     ) -> None:
@@ -449,7 +458,7 @@ class TestWelcome:
         [line] = [line for line in lines if "This uses" in line["message"]]
         name = urlsplit(database_url).path.removeprefix("/")
         assert line["message"].startswith(f'This uses the database "{name}" on ')
-        assert (line["level"], line["logger"]) == ("INFO", "app.server")
+        assert (line["level"], line["logger"]) == ("INFO", "app.server.serve")
         if level not in ("debug", "info"):
             assert lines == [line]
 

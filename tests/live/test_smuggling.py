@@ -65,6 +65,7 @@ async def test_behind_a_message_of_another_protocol_nothing_is_done(
     assert await done(sql) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["a name", "a target", "a method", "empty lines"])
 async def test_a_megabyte_before_the_end_of_a_head_is_refused(service: Any, what: str) -> None:
     mega = b"a" * 1_000_000
@@ -91,6 +92,7 @@ async def compare(service: Any, sql: asyncpg.Connection, message: bytes) -> None
         assert smuggled <= theirs.bodies.count(b'{"title":"smuggled"}'), (message, raw, theirs)
 
 
+@pytest.mark.slow
 async def test_nothing_is_served_that_another_parser_does_not_find(service: Any, sql: asyncpg.Connection) -> None:
     chance = random.Random(1)
     for _ in range(400):

@@ -48,6 +48,7 @@ class TestStopping:
         assert await posts.missing(database_url) == set()
         assert set(posts.statuses) == {201}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [1, 2])
     async def test_a_request_that_is_stuck_is_503_at_the_deadline_and_it_is_gone_in_time(
         self, serve: Serve, sql: asyncpg.Connection, workers: int
@@ -63,6 +64,7 @@ class TestStopping:
         assert all(is_shed(answer) for _, answer in answers)
         assert {answer.headers["connection"] for _, answer in answers} == {"close"}
 
+    @pytest.mark.slow
     async def test_it_is_gone_in_time_while_its_database_is_silent(self, serve: Serve, wire: Wire) -> None:
         service = await asyncio.to_thread(serve, env={"DATABASE_URL": wire.url, "DATABASE_TIMEOUT": "60"})
         async with httpx.AsyncClient(base_url=service.url, headers=MINE, timeout=30) as client:
@@ -76,6 +78,7 @@ class TestStopping:
         assert (code, seconds < STOP_SECONDS) == (0, True)
         assert all(is_shed(answer) for _, answer in answers)
 
+    @pytest.mark.slow
     async def test_from_the_signal_on_ready_is_503_or_refused_and_live_is_200(
         self, serve: Serve, sql: asyncpg.Connection
     ) -> None:
@@ -106,6 +109,7 @@ class TestStopping:
             await client.aclose()
 
 
+@pytest.mark.slow
 class TestDying:
     async def test_workers_that_die_while_they_are_asked_for_a_sign_of_life_are_replaced_at_once(
         self, serve: Serve
@@ -120,6 +124,7 @@ class TestDying:
             assert (await client.get("/health/ready")).status_code == 200
 
 
+@pytest.mark.slow
 class TestRolling:
     async def test_workers_are_replaced_and_with_one_retry_nobody_notices(self, serve: Serve) -> None:
         service = await asyncio.to_thread(serve, workers=2)

@@ -5,10 +5,7 @@ comes to Better Auth later: nothing that the stranger holds here reads the victi
 """
 
 import json
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,12 +16,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.settings import ROOT
-from app.user_table import told
+from app.db.user_table import told
+from tests import forkserver
 from tests.live.conftest import free_port
 from tests.live.test_better_auth import EDDSA, SECRET, Person, Place, better_auth, wait_for_trust
 from tests.live.test_better_auth import installed as installed
 from tests.live.test_issuers import Provider, a_provider
+
+pytestmark = pytest.mark.slow
 
 STRANGERS = "the stranger's own password"
 VICTIMS = "a password that the mail brought"
@@ -143,8 +142,7 @@ def a_town(
         "ACCOUNTS": accounts or "",
     }
     if first == "tasks first":
-        migrate = [sys.executable, "-m", "app", "migrate"]
-        subprocess.run(migrate, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=True, timeout=60)  # type: ignore[dict-item]
+        assert forkserver.command("migrate", **env).returncode == 0
     with ExitStack() as stack:
         provider = stack.enter_context(a_provider(folder / "provider"))
         more = {"IDENTITY_PROVIDER": provider.url, "NODE_ENV": "test"}

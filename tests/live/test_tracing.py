@@ -16,9 +16,12 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from app import __version__, tracing
+from app import __version__
+from app.observability.tracing import Tracing
 from tests.conftest import token
 from tests.live.conftest import Served
+
+pytestmark = pytest.mark.slow
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -173,7 +176,7 @@ async def test_what_is_no_request_is_no_span_and_goes_through() -> None:
         seen.append((scope, trace.get_current_span().get_span_context().is_valid))
 
     nothing: Any = None
-    await tracing.Traced(app)({"type": "lifespan"}, nothing, nothing)
+    await Tracing("http://127.0.0.1:1").traced(app)({"type": "lifespan"}, nothing, nothing)
     assert seen == [({"type": "lifespan"}, False)]
 
 

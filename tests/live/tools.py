@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fasteners
 
-from app.settings import ROOT
+from app.config.settings import ROOT
 from tests.conftest import needs
 
 NPM_CI = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=60000")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from app.staff import FAILURES_PER_NETWORK
+from app.admin.staff import FAILURES_PER_NETWORK
 from tests.auth.test_bad_tokens import KINDS, Kind
 from tests.conftest import SECRET
 from tests.live.conftest import serve_for_module as serve_for_module

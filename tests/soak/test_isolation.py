@@ -47,7 +47,7 @@ async def test_neither_of_two_users_ever_sees_or_moves_what_is_the_others(
 
 
 @pytest.mark.parametrize("name", [*WAYS, *FOR_A_KEY, *HARMLESS])
-async def test_with_the_second_wall_alone_nothing_leaks_whichever_statement_has_lost_its_owner(
+async def test_with_the_row_level_security_alone_nothing_leaks_whichever_statement_has_lost_its_owner(
     figure: Figure, running: Litestar, clean: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     forget_the_owner(monkeypatch, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from app.limits import SIZE
+from app.web.rate_limit import SIZE
 from tests.faults.people import MINE
 from tests.soak.conftest import Figure
 

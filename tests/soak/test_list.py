@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from app.tasks.failures import IndexNotReady
-from app.tasks.index_queries import WORDS
-from app.tasks.indexing import indexer
-from app.tasks.parameters import SORTS
+from app.tasks.listing.parameters import SORTS
+from app.tasks.search.index_queries import WORDS
+from app.tasks.search.indexing import indexer
 from tests.conftest import token
 from tests.live.conftest import Serve
 from tests.soak.conftest import Figure

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from app import migrations, roles
+from app.db import migrations, roles
+from tests.db.test_migrations import applied, connected
 from tests.faults.killed import KILLS, Project, cloned, killed
 from tests.soak.conftest import Figure
-from tests.test_migrations import applied, connected
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "100"))  # of each kind
 SECONDS = 2.0  # within which something happens; on a busy machine, for as long as a first start takes there

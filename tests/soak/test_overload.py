@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 
-from app.lanes import CROWD
+from app.db.pool import MAX_WAITERS
 from benchmarks.toolbox import find
 from tests.conftest import token
 from tests.faults.crowds import SLOW, descriptors, outstay, upload, weight
@@ -79,7 +79,7 @@ async def test_what_is_shed_is_told_at_once(figure: Figure, serve: Serve, sql: a
     ):
         async with sql.transaction():
             await sql.execute("LOCK TABLE tasks")
-            waiting = asyncio.create_task(at_once(10 * (1 + CROWD), client, "GET", "/api/tasks/1"))
+            waiting = asyncio.create_task(at_once(10 * (1 + MAX_WAITERS), client, "GET", "/api/tasks/1"))
             await asyncio.sleep(2)
             shed = [each for _ in range(20) for each in await at_once(10, late, "GET", "/api/tasks/1")]
         served = await waiting

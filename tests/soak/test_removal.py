@@ -15,7 +15,7 @@ import httpx
 from tests.faults.people import MINE
 from tests.live.conftest import Served
 from tests.soak.conftest import Figure
-from tests.test_removal import left_of
+from tests.tasks.test_removal import left_of
 
 Serve = Callable[..., Served]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app import migrations
+from app.db import migrations
+from tests.db.test_migrations import configured, connected, piccolo
 from tests.soak.conftest import Figure
-from tests.test_migrations import configured, connected, piccolo
 
 TASKS = 1_000_000
 OWNERS = 10_000

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.failures import Invalid
-from app.tasks.structs import MAX_TITLE, TaskContent
-from app.texts import visible_pattern
+from app.tasks.fields import MAX_TITLE
+from app.tasks.structs import TaskContent
+from app.web.failures import Invalid
+from app.web.text import visible_pattern
+from tests.tasks.plain import PLAIN
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NO_TASK = {"error": {"code": "NOT_FOUND", "message": "There is no such task."}}
@@ -45,10 +47,12 @@ class TestCreate:
         assert answer.json() == {
             "data": {
                 "id": task["id"],
+                "uid": task["uid"],
                 "user_id": "ada",
                 "title": "Buy milk",
                 "description": "Two litres",
                 "completed": False,
+                **PLAIN,
                 "created_at": task["created_at"],
                 "updated_at": task["created_at"],
                 "version": 1,
@@ -131,7 +135,7 @@ class TestCreate:
             assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, "completed")
         assert (await ada.get("/api/tasks")).json() == {"data": [task]}
 
-    async def test_a_user_whom_the_database_has_not_seen_just_works_also_thirty_at_once(
+    async def test_a_user_whom_the_database_has_not_seen_just_works_also_in_thirty_concurrent_requests(
         self, ada: httpx.AsyncClient, sql: Any
     ) -> None:
         answers = await asyncio.gather(*(ada.post("/api/tasks", json={"title": f"{n}"}) for n in range(30)))
@@ -275,10 +279,18 @@ class TestFlip:
 
         first, second = (answer.json()["data"] for answer in answers)
         assert [answer.status_code for answer in answers] == [200, 200]
-        assert first == {**task, "completed": True, "updated_at": first["updated_at"], "version": 2}
+        assert first == {
+            **task,
+            "completed": True,
+            "completed_at": first["updated_at"],
+            "updated_at": first["updated_at"],
+            "version": 2,
+        }
         assert second == {**task, "completed": False, "updated_at": second["updated_at"], "version": 3}
 
-    async def test_many_at_once_are_that_many_and_each_has_a_stamp_of_its_own(self, ada: httpx.AsyncClient) -> None:
+    async def test_many_concurrent_ones_are_that_many_and_each_has_a_stamp_of_its_own(
+        self, ada: httpx.AsyncClient
+    ) -> None:
         task = await created(ada)
 
         answers = await asyncio.gather(*(ada.patch(f"/api/tasks/{task['id']}/complete") for _ in range(51)))
@@ -412,7 +424,7 @@ class TestIds:
 
         assert answer.status_code == 422
         if method != "HEAD":
-            assert answer.json() == refused("id", "The id must be an integer in its plain spelling")
+            assert answer.json() == refused("id", "The id must be an integer in its plain spelling, or a UUID")
 
     @pytest.mark.parametrize("task_id", IDS_THAT_NO_ROW_HAS)
     @pytest.mark.parametrize(("method", "path", "body"), VERBS)

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from app import openapi
-from app.bodies import MAX_BODY_BYTES
-from app.database import database
+from app.db.engine import database
 from app.main import ACCOUNTS, ALWAYS
+from app.openapi import document as openapi_document
+from app.web.body import MAX_BODY_BYTES
 from tests.accounts.people import Person, signed_up
-from tests.test_docs import TASK, TOURED_ELSEWHERE, is_as_documented, operations, responses, without_some
+from tests.openapi.test_page import TASK, TOURED_ELSEWHERE, is_as_documented, operations, responses, without_some
 
 TRASH, TRASHED = "/api/trash", "/api/trash/{task_id}"
 RESTORE, HISTORY, REVERT = (f"/api/tasks/{{task_id}}/{what}" for what in ("restore", "history", "revert"))
@@ -37,7 +37,7 @@ STALE = {"headers": {"if-match": '"v999"'}}
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     """The document, as JSON leaves it."""
-    return json.loads(json.dumps(openapi.document([*ALWAYS, *ACCOUNTS])))
+    return json.loads(json.dumps(openapi_document.document([*ALWAYS, *ACCOUNTS])))
 
 
 async def test_a_tour_sees_all_that_is_documented_and_nothing_else(

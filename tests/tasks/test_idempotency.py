@@ -7,18 +7,19 @@ from typing import Any, NamedTuple
 import asyncpg
 import httpx
 import pytest
-from piccolo.querystring import QueryString
 
-from app import openapi
-from app.auth.tokens import User
-from app.bodies import JSONRequest
-from app.database import database
+from app.auth.idempotency import KEY_ATTEMPTS, STORE_KEY, idempotent_transaction
+from app.auth.jwt import User
+from app.db.engine import database
+from app.db.statements import SET_RLS_OWNER
 from app.main import ALWAYS
-from app.tables import Task
-from app.tasks import queries
-from app.tasks.failures import KeyReused
-from app.tasks.keys import RULE, Key
-from app.tasks.once import ATTEMPTS, KEEP, ChangeStatement, once, once_together
+from app.openapi import document as openapi_document
+from app.tasks import creation, queries
+from app.tasks.change import Change
+from app.tasks.idempotency import ChangeStatement, execute
+from app.web.body import JSONRequest
+from app.web.failures import KeyReused
+from app.web.idempotency_key import RULE, Key
 from tests.tasks.test_controller import created, refused
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
@@ -130,7 +131,9 @@ class TestEveryChange:
         assert [answer.status_code for answer in answers] == [change.status] * 2
         assert not [answer for answer in answers if "idempotent-replayed" in answer.headers]
 
-    async def test_two_at_once_are_one(self, ada: httpx.AsyncClient, sql: asyncpg.Connection, change: Ask) -> None:
+    async def test_two_concurrent_requests_are_one(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, change: Ask
+    ) -> None:
         task = await created(ada)
         answers = await asyncio.gather(*(ask(ada, change, task["id"]) for _ in range(8)))
 
@@ -280,13 +283,13 @@ class TestKey:
             "max_tasks": 0,
         }
         await sql.execute("UPDATE idempotency_keys SET key = 'one', created_at = now() - interval '22 hours'")
-        assert await database.fetch(queries.CREATE.once, **values) == []
+        assert await database.fetch(creation.CREATE.with_key, **values) == []
 
         await sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '23 hours 30 minutes'")
         with pytest.raises(asyncpg.UniqueViolationError):  # which leads to the answer, or to another attempt
-            await database.fetch(queries.CREATE.once, **values)
+            await database.fetch(creation.CREATE.with_key, **values)
 
-    async def test_one_that_is_over_is_used_once_by_many_at_once(
+    async def test_an_expired_key_is_used_once_by_many_concurrent_requests(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
         await ask(ada, CHANGES["create"], 0)
@@ -311,7 +314,7 @@ class TestKey:
         finally:
             await sql.execute("DROP FUNCTION taken() CASCADE; DROP SEQUENCE tries")
 
-        assert (answer.status_code, answer.headers["retry-after"], tries) == (503, "1", ATTEMPTS)
+        assert (answer.status_code, answer.headers["retry-after"], tries) == (503, "1", KEY_ATTEMPTS)
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
         assert (await ask(ada, CHANGES["create"], 0)).status_code == 201
 
@@ -400,7 +403,7 @@ class TestRequest:
         assert sorted(answer.headers.get("idempotent-replayed", "") for answer in answers) == ["", *["true"] * 3]
         assert (await ask(ada, deletes, 0, key="another")).status_code == 404
 
-    async def test_a_user_nobody_has_seen_before_makes_one_task_of_many_at_once(
+    async def test_a_user_nobody_has_seen_before_makes_one_task_of_many_concurrent_requests(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
         answers = await asyncio.gather(*(ask(ada, CHANGES["create"], 0) for _ in range(20)))
@@ -433,11 +436,11 @@ class TestTransaction:
         async def work() -> list[str]:
             content = {"owner": owner, "description": None, "completed": False, "by": None, "max_tasks": 0}
             keep = {"owner": owner, "answer": json.dumps(titles), **key.values()}
-            creates = [(queries.CREATE, {**content, "title": title}) for title in titles]
-            await database.fetch_all(*creates, (KEEP, keep))
+            creates = [(creation.CREATE, {**content, "title": title}) for title in titles]
+            await database.fetch_all(*creates, (STORE_KEY, keep))
             return [*titles]
 
-        return await once_together(key, User(owner), work, list[str])
+        return await idempotent_transaction(key, User(owner), work, list[str])
 
     async def test_again_it_is_what_came_of_it_the_first_time(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
@@ -455,14 +458,14 @@ class TestTransaction:
         titles = [row["title"] for row in await sql.fetch("SELECT title FROM tasks ORDER BY id")]
         assert titles == ["Buy milk", "Buy milk", "one", "two", "his"]
 
-    async def test_of_many_at_once_one_is_done(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    async def test_of_many_concurrent_ones_one_is_done(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         await created(ada)
         made = await asyncio.gather(*(self.make(self.key(), f"task {number}") for number in range(8)))
 
         assert len({title for [title] in made}) == 1
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 2
 
-    async def test_it_is_over_after_a_day_as_well(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    async def test_it_expires_after_a_day_as_well(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         await created(ada)
         await self.make(self.key(), "one")
         await sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'")
@@ -475,13 +478,12 @@ class TestTransaction:
     ) -> None:
         await created(ada)
         await created(ada)
-        where = (queries.FOR_THEM & (Task.user_id == queries.OWNER)).querystring
-        gone = QueryString('"gone" AS (DELETE FROM "tasks" WHERE {} RETURNING 1)', where)
-        change = ChangeStatement(QueryString('SELECT count(*)::integer AS "count" FROM "gone"'), gone)
+        gone = f'"gone" AS (DELETE FROM "tasks" WHERE {SET_RLS_OWNER} AND "user_id" = :owner RETURNING 1)'
+        change = ChangeStatement('SELECT count(*)::integer AS "count" FROM "gone"', gone)
 
-        assert [tuple(row) for row in await once(change, self.key(), User("ada"))] == [(2,)]
+        assert [tuple(row) for row in await execute(change, Change(User("ada"), key=self.key()))] == [(2,)]
         await created(ada)
-        assert [tuple(row) for row in await once(change, self.key(), User("ada"))] == [(2,)]
+        assert [tuple(row) for row in await execute(change, Change(User("ada"), key=self.key()))] == [(2,)]
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 1
 
 
@@ -491,15 +493,15 @@ CHANGING = {name: each for name, each in vars(queries).items() if isinstance(eac
 @pytest.mark.parametrize("name", CHANGING)
 def test_wherever_a_change_asks_for_the_owners_rows_it_asks_for_the_key_too(name: str) -> None:
     change = CHANGING[name]
-    walls = change.sql.count("tasks.owner")
+    conditions = change.sql.count("tasks.owner")
 
-    assert walls >= 1
-    assert change.once.sql.count('AND NOT EXISTS (SELECT 1 FROM "idempotency_keys"') == walls
+    assert conditions >= 1
+    assert change.with_key.sql.count('AND NOT EXISTS (SELECT 1 FROM "idempotency_keys"') == conditions
     assert "idempotency_keys" not in change.sql
 
 
 def test_the_document_tells_of_it() -> None:
-    document = openapi.document(ALWAYS)
+    document = openapi_document.document(ALWAYS)
     told_of = {
         operation["operationId"]
         for path in document["paths"].values()

@@ -13,9 +13,10 @@ import pytest
 from litestar import Litestar
 
 from tests.conftest import token, visitor
-from tests.tasks.test_batch import create, delete, done, send
+from tests.tasks.batch.test_batch import create, delete, done, send
+from tests.tasks.history.test_history import history_of
+from tests.tasks.plain import CONTENT
 from tests.tasks.test_controller import created, refused
-from tests.tasks.test_history import history_of
 
 AGREE = """
     SELECT r.user_id, r.stored, count(t.id) FROM revisions AS r LEFT JOIN tasks AS t ON t.user_id = r.user_id
@@ -78,7 +79,7 @@ class TestTasks:
         assert (again.status_code, again.content) == (201, answer.content)
 
     @pytest.mark.parametrize("seen", [True, False], ids=["known", "not seen before"])
-    async def test_of_many_at_once_as_many_as_may_be_are_made(
+    async def test_of_many_concurrent_ones_as_many_as_may_be_are_made(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, seen: bool
     ) -> None:
         if seen:
@@ -223,17 +224,18 @@ class TestHistory:
         assert await sql.fetchval("SELECT count(*) FROM task_versions") == 210
 
     async def test_the_service_says_how_many(self, running: Litestar, sql: asyncpg.Connection) -> None:
-        from app import pool
-        from app.database import database
+        from app.db import connect
+        from app.db.engine import database
 
         try:
             for most in (7, 7, 1000):
-                await database.pool.run(pool.ABOUT, [most])
+                await database.pool.run(connect.ABOUT, [most])
                 assert await sql.fetchval("SELECT history_versions FROM task_settings") == most
         finally:
             await sql.execute("UPDATE task_settings SET history_versions = 1000")
 
 
+@pytest.mark.slow
 async def test_each_state_can_be_told_and_had_back_whatever_was_changed_in_between(
     ada: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
@@ -262,7 +264,7 @@ async def test_each_state_can_be_told_and_had_back_whatever_was_changed_in_betwe
                 break
             before = f"&before={page['page']['next']}"
         assert [each["version"] for each in told] == sorted(states, reverse=True)
-        content: dict[str, Any] = {"title": None, "description": None, "completed": None}
+        content: dict[str, Any] = dict.fromkeys(CONTENT)
         for each in reversed(told):
             for field, change in each["changes"].items():
                 assert change["from"] == content[field]

@@ -10,23 +10,23 @@ import asyncpg
 import httpx
 import pytest
 
-from app.database import database
-from app.statements import Param
+from app.db.engine import database
+from app.db.pool import Pool
 from app.tasks import costs
 from tests.statements import ABOUT_WHAT_IS_OWNED, ELSEWHERE, OWNED, declared
 
 STATEMENTS = {name: each for name, each in declared().items() if not name.startswith(ELSEWHERE)}
 
 MENTION = re.compile(rf'\b(INTO|FROM|UPDATE)\s+"({"|".join(OWNED)})"')
-WALL = r"\(SELECT set_config\('tasks\.owner', \$(\d+), true\)\) IS NOT NULL"
+RLS_OWNER = r"\(SELECT set_config\('tasks\.owner', \$(\d+), true\)\) IS NOT NULL"
 UNLESS_DONE = r' AND NOT EXISTS \(SELECT 1 FROM "idempotency_keys" WHERE [^)]*\)\) IS NOT NULL [^)]*\) - [^)]*\)'
 IN_A_GROUP = r" AND \(SELECT set_config\('lock_timeout', '50ms', true\)\) IS NOT NULL"
 FOUND = r'"tasks"\."id" = "found"\."task_id" AND '
 OWNERS_ROWS = re.compile(
-    rf'WHERE (?:{FOUND})?\(*{WALL}(?:{UNLESS_DONE}|{IN_A_GROUP})? AND (?:"\w+"\.)?"user_id" = \$(\d+)'
+    rf'WHERE (?:{FOUND})?\(*{RLS_OWNER}(?:{UNLESS_DONE})?(?:{IN_A_GROUP})? AND (?:"\w+"\.)?"user_id" = \$(\d+)'
 )
 OWNERS_INSERT = re.compile(
-    rf' (?:AS "mine" )?\("user_id", [^)]*\)\s+SELECT \$(\d+)(?:::text)?, .*?(?:WHERE {WALL}|FROM "changed"\s*$)',
+    rf' (?:AS "mine" )?\("user_id", [^)]*\)\s+SELECT \$(\d+)(?:::text)?, .*?(?:WHERE {RLS_OWNER}|FROM "changed"\s*$)',
     re.DOTALL,
 )
 
@@ -41,19 +41,19 @@ Sent = list[asyncpg.connection.LoggedQuery]
 async def sent(running: object) -> AsyncIterator[Sent]:
     """Every query that leaves through any connection of the pool, as asyncpg itself reports it."""
     log: Sent = []
-    pool: Any = database.pool
-    pool.prepares = False  # asyncpg reports no statement that was prepared beforehand
-    connections = [await pool.acquire() for _ in range(pool.get_max_size())]
-    for connection in connections:
+    usual: Any = database.pool
+
+    async def logged(**how: Any) -> asyncpg.Connection:
+        connection = await usual._connect(**how)
         connection.add_query_logger(log.append)
-        await pool.release(connection)
-    log.clear()  # of a connection whose statement was cancelled before, which is asked once more
+        return connection
+
+    # asyncpg reports no statement that was prepared beforehand.
+    pool = Pool(logged, min_size=0, max_size=usual.max_size, timeout=usual.timeout, prepares=False)
+    database.use(pool)
     yield log
-    pool.prepares = True
-    connections = [await pool.acquire() for _ in range(pool.get_max_size())]
-    for connection in connections:
-        connection.remove_query_logger(log.append)
-        await pool.release(connection)
+    database.use(usual)
+    await pool.close()
 
 
 def owner_bound_in(sql: str, arguments: Any) -> Any:
@@ -65,7 +65,9 @@ def owner_bound_in(sql: str, arguments: Any) -> Any:
     assert bound, f"no owner is bound in: {sql}"
     assert all(bound), f"no owner is bound in: {sql}"
     owners = [arguments[int(number) - 1] for each in bound if each for number in each.groups() if number]
-    assert all(each == owners[0] for each in owners), "its own words and the wall's are not about the same owner"
+    assert all(each == owners[0] for each in owners), (
+        "the query filter and row-level security are not about the same owner"
+    )
     return owners[0]
 
 
@@ -246,7 +248,7 @@ async def test_nothing_is_asked_for_a_stranger_or_for_what_is_refused_before(
 def test_every_statement_that_is_declared_binds_its_owner(name: str) -> None:
     statement = STATEMENTS[name]
     owner = object()
-    params = {each.name: None for each in statement._arguments if isinstance(each, Param)}
+    params = dict.fromkeys(statement.names)
     assert owner_bound_in(statement.sql, statement.bind({**params, "owner": owner})) is owner
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.tasks.test_batch import send
+from tests.tasks.batch.test_batch import send
 from tests.tasks.test_controller import created
 
 BYTES = 1024  # that a change may add

@@ -8,9 +8,9 @@ import asyncpg
 import httpx
 import pytest
 
-from app.database import database
+from app.db.engine import database
 from app.tasks import queries
-from tests.tasks.test_batch import send
+from tests.tasks.batch.test_batch import send
 from tests.tasks.test_controller import created
 
 COUNT = 300  # of changes, each the last of its task: whoever misses one never hears of it
@@ -40,6 +40,7 @@ async def everything(client: httpx.AsyncClient) -> dict[int, int]:
     return {task["id"]: task["version"] for task in (await client.get("/api/tasks")).json()["data"]}
 
 
+@pytest.mark.slow
 async def test_a_client_that_asks_from_the_latest_stamp_misses_no_change(ada: httpx.AsyncClient) -> None:
     follower = Follower(ada)
     await asyncio.gather(*(created(ada, title=f"{n}") for n in range(40)))
@@ -111,7 +112,7 @@ async def test_a_clock_that_is_set_back_stamps_no_change_earlier(
     task = await created(ada)
     await sql.execute("UPDATE revisions SET stamped = stamped + $1::text::interval", ahead)
     before = await sql.fetchval("SELECT stamped FROM revisions")
-    values = {"title": "x", "describes": False, "description": None, "completed": None, "by": None}
+    values = {"title": "x", "sets_description": False, "description": None, "completed": None, "by": None}
     values |= {"task_id": task["id"], "versions": None, "wanted": True}
     await database.change(queries.PATCH, owner="ada", **values)
     assert await sql.fetchval("SELECT updated_at FROM tasks") > before

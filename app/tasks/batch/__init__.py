@@ -1,0 +1,4 @@
+"""Many changes in one request, all or none: `operations` validated, `run` with a few `queries`, and their `answers`.
+
+`options` says whether it is a dry run, and how the answer looks; `by_uid` puts ids in place of UUIDs.
+"""

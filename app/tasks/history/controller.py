@@ -1,0 +1,87 @@
+"""The history of a task: what was done to it, when and by whom; and how to bring a state of it back."""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from app.auth.middleware import CurrentUser
+from app.openapi.described import failure_responses
+from app.tasks import described
+from app.tasks.change import RequestedChange
+from app.tasks.described import INVALID_ID, ON_ONE
+from app.tasks.failures import TaskNotFound
+from app.tasks.history.diff import HistoryData, Version
+from app.tasks.history.queries import history_of, revert_task
+from app.tasks.queries import get_version
+from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed
+from app.tasks.structs import TaskData
+from app.web.body import check_body_headers, check_ignored_body
+from app.web.failures import Invalid
+from app.web.query import in_query, whole_number
+from app.web.routing import UNREAD, IsHead, JSONResponse, get, post
+
+MAX_CHANGES = 200  # on a page
+MAX_VERSION = 2**53 - 1
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """Which changes are asked for."""
+
+    limit: Annotated[int, whole_number(1, MAX_CHANGES, "The maximum number of changes.", default=50)] = 50
+    before: Annotated[
+        int,
+        whole_number(
+            0, MAX_VERSION, "Changes that led to an earlier version than this one: the `next` of the page before."
+        ),
+    ] = MAX_VERSION + 1
+
+
+class TaskReversion(msgspec.Struct, frozen=True):
+    """The version of the task that is to be brought back."""
+
+    version: Version
+
+
+RequestedHistory: TypeAlias = NamedDependency[HistoryQuery]
+
+
+class HistoryController(TaskRoutes):
+    """What was done to one of the caller's tasks."""
+
+    tags = ("History",)
+    dependencies = DEPENDENCIES | {"wanted": in_query(HistoryQuery)}
+
+    @get(
+        "/{task_id:str}/history",
+        guards=[check_ignored_body],
+        operation_id="getTaskHistory",
+        reads_query=True,
+        summary="List the changes of a task",
+        described=described.LISTED_HISTORY,
+        responses=failure_responses(401, TaskNotFound, 413, 415, INVALID_ID, 429, 503),
+    )
+    async def history(
+        self, user: CurrentUser, task_id: FromPath[int], wanted: RequestedHistory, is_head: IsHead
+    ) -> JSONResponse[HistoryData]:
+        """The last one first. A task that is in the trash is not found."""
+        if is_head:
+            await get_version(user, task_id)
+            return JSONResponse(UNREAD, [])
+        return JSONResponse(await history_of(user, task_id, wanted.before, wanted.limit), [])
+
+    @post(
+        "/{task_id:str}/revert",
+        guards=[check_body_headers],
+        status_code=200,
+        operation_id="revertTask",
+        summary="Bring an earlier version of a task back",
+        described=described.CHANGED_TASK,
+        responses=failure_responses(400, 415, INVALID_ID, Invalid("version", "Version is required"), *ON_ONE),
+    )
+    async def revert(
+        self, change: RequestedChange, task_id: FromPath[int], data: JSONBody[TaskReversion]
+    ) -> JSONResponse[TaskData]:
+        """Its title, its description and whether it was completed, as a new version."""
+        return changed(change, await revert_task(change, task_id, data.version))

@@ -1,0 +1,3 @@
+"""Lists of tasks: `parameters` of a request, `filters` among them, the `queries` they lead to, `pages` of the answer,
+and a `cache` of whole lists.
+"""

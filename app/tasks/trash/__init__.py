@@ -1,0 +1,1 @@
+"""Deleted tasks: `controller` has the routes, `queries` the SQL."""

@@ -1,0 +1,62 @@
+"""UUIDs of objects whose clients chose none: derived from the id (RFC 9562, section 5.8), so that no row stores them.
+
+A derived uid has 48 bits of our own, the version 8, 12 bits for the kind of the object, and the id in the last 53 bits.
+A client chooses any other UUID.
+"""
+
+import re
+from enum import IntEnum
+
+from app.web.failures import Invalid
+
+MARK = "6a1dc0f5e27b"  # chosen at random
+MAX_DERIVED_ID = 2**53 - 1
+UID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
+DERIVED = re.compile(rf"{MARK[:8]}-{MARK[8:]}-8([0-9a-f]{{3}})-8(0[01][0-9a-f])-([0-9a-f]{{12}})")
+
+
+class UidKind(IntEnum):
+    """What an object is; objects of two kinds may have the same id."""
+
+    TASK = 0
+    LIST = 1
+
+
+def uid_of(kind: UidKind, number: int) -> str:
+    """Return the uid that is derived of an id, which is below 2^53."""
+    digits = f"{MARK}8{kind:03x}8{number:015x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def is_derived(uid: str) -> bool:
+    """Tell whether a uid, as `parse_uid` returns it, is one that no client may choose, of whatever kind."""
+    return DERIVED.fullmatch(uid) is not None
+
+
+def id_in(kind: UidKind, uid: str) -> int | None:
+    """Return the id that a uid of this kind is derived of; None for any other uid."""
+    match = DERIVED.fullmatch(uid)
+    return int(match[2] + match[3], 16) if match and int(match[1], 16) == kind else None
+
+
+def parse_uid(text: str) -> str | None:
+    """Return a UUID in the spelling of RFC 9562, section 4, in lower case; None for any other text."""
+    return text.lower() if UID.fullmatch(text) else None
+
+
+def chosen_uid(sent: object) -> str | None:
+    """Return the uid that a client has chosen for a new object, if it has. Raises Invalid for one that it may not."""
+    if not isinstance(sent, str):
+        return None
+    uid = parse_uid(sent)
+    if uid is None:
+        raise Invalid("uid", "Uid must be a UUID, such as 01936c1e-7c3a-7000-9b1d-0d9d6f1d2a11")
+    if is_derived(uid):
+        raise Invalid("uid", "Uid must be a UUID that the service has not derived from an id")
+    return uid
+
+
+def uid_sql(kind: UidKind, row: str) -> str:
+    """Return the SQL of the uid of a row of this table, with the columns `id` and `uid`, as text."""
+    derived = f"""('{MARK}8{kind:03x}8' || lpad(to_hex("{row}"."id"), 15, '0'))::uuid"""
+    return f'coalesce("{row}"."uid", {derived})::text'
