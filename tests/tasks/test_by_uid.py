@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
-from app.tasks.uids import UidKind, uid_of
+from app.tasks.uids import UidKind, uid_of, uid_sql
 
 LIST = "/api/tasks"
 ONE = "01936c1e-7c3a-7000-9b1d-0d9d6f1d2a11"
@@ -39,6 +39,12 @@ class TestShown:
     @pytest.mark.parametrize("sent", [ONE, ONE.upper(), f"{uuid.UUID(int=2**128 - 1)}", f"{uuid.UUID(int=0)}"])
     async def test_a_chosen_one_is_shown_in_lower_case(self, ada: httpx.AsyncClient, sent: str) -> None:
         assert (await post(ada, uid=sent))["uid"] == sent.lower()
+
+    @pytest.mark.parametrize("kind", UidKind)
+    @pytest.mark.parametrize("number", [1, 2**47, 2**48 - 1, 2**48, 2**53 - 1])
+    async def test_sql_derives_the_same_of_each_id(self, sql: asyncpg.Connection, kind: UidKind, number: int) -> None:
+        row = f'SELECT {number}::bigint AS "id", NULL::uuid AS "uid"'
+        assert await sql.fetchval(f'SELECT {uid_sql(kind, "tasks")} FROM ({row}) AS "tasks"') == uid_of(kind, number)
 
     async def test_null_is_none_chosen(self, ada: httpx.AsyncClient) -> None:
         task = await post(ada, uid=None)
