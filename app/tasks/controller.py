@@ -21,7 +21,7 @@ from app.tasks.etags import KNOWN, IfNoneMatch, listed, states, tagged
 from app.tasks.failures import Conflict, IndexNotReady, LimitReached, PreconditionFailed, TaskNotFound
 from app.tasks.listing import pages
 from app.tasks.listing.parameters import REQUESTED_LIST, RequestedList
-from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, created, done
+from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, created, done, revised
 from app.tasks.structs import (
     TaskCompletion,
     TaskContent,
@@ -39,7 +39,6 @@ from app.web.body import (
 )
 from app.web.cursors import next_link
 from app.web.failures import UnsupportedPatch
-from app.web.idempotency_key import replayed
 from app.web.routing import UNREAD, IsHead, JSONResponse, delete, get, patch, post, put
 
 
@@ -119,10 +118,11 @@ class TaskController(TaskRoutes):
         charge(request, (len(data.operations) - 1) // costs.OPERATIONS)
         if request.app.state["settings"].require_if_match:
             check_versions(data.operations)
-        results = await run(change, data.operations, options)
+        results, revision = await run(change, data.operations, options)
         if not options.keeps_trash:
             cleanup.wake()
-        return JSONResponse(BatchData(results, options.is_dry_run or UNSET), [*options.headers, *replayed(change.key)])
+        told = revised(change, None if options.is_dry_run else revision)
+        return JSONResponse(BatchData(results, options.is_dry_run or UNSET), [*options.headers, *told])
 
     @get(
         "/{task_id:str}",
@@ -194,10 +194,10 @@ class TaskController(TaskRoutes):
     async def remove(self, state: State, change: RequestedChange, task_id: FromPath[int]) -> JSONResponse[None]:
         """It goes to the trash, from which it can be restored; unless nothing is kept here (`TRASH_DAYS=0`)."""
         for_good = not state["settings"].trash_days
-        await queries.delete_task(change, task_id, for_good=for_good)
+        revision = await queries.delete_task(change, task_id, for_good=for_good)
         if for_good:
             cleanup.wake()
-        return done(change)
+        return done(change, revision)
 
     @patch(
         "/{task_id:str}/complete",

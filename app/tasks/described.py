@@ -49,6 +49,12 @@ PREFERENCE_APPLIED: Object = {
         "schema": {"type": "string", "examples": ["return=minimal"]},
     }
 }
+OF_CHANGES: Object = IDEMPOTENT_REPLAYED | {
+    "X-Revision": {
+        "description": "The revision of the caller's tasks that this change made: the highest version that it gave.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1, "examples": [7]},
+    }
+}
 
 CREATED: dict[int, ResponseSpec] = {201: ResponseSpec(TaskData, generate_examples=False)}
 
@@ -78,16 +84,16 @@ TO_REVERT["revertTask"]["requestBody"] = {"version": "$response.body#/data/0/ver
 
 LISTED_TASKS = Described(ETAG | LINK, also=TaskFieldsData)
 READ_TASK = Described(ETAG, OF_TASK)
-CREATED_TASK = Described(ETAG | LOCATION | IDEMPOTENT_REPLAYED, OF_TASK)
-CHANGED_TASK = Described(ETAG | IDEMPOTENT_REPLAYED, OF_TASK)
+CREATED_TASK = Described(ETAG | LOCATION | OF_CHANGES, OF_TASK)
+CHANGED_TASK = Described(ETAG | OF_CHANGES, OF_TASK)
 REPLACED_TASK = CHANGED_TASK._replace(when_created=LOCATION)
 PATCHED_TASK = CHANGED_TASK._replace(media_types=("application/merge-patch+json", "application/json"))
-PURGED_TASK = EMPTIED_TRASH = Described(IDEMPOTENT_REPLAYED)
-DELETED_TASK = Described(IDEMPOTENT_REPLAYED, links(*FROM_TRASH, by="task_id", source="$request.path.task_id"))
+PURGED_TASK = EMPTIED_TRASH = Described(OF_CHANGES)
+DELETED_TASK = Described(OF_CHANGES, links(*FROM_TRASH, by="task_id", source="$request.path.task_id"))
 LISTED_TRASH = Described(LINK, links(*FROM_TRASH, by="task_id", source="$response.body#/data/0/id"))
 LISTED_HISTORY = Described(links=TO_REVERT)
 TASKS_IN_BATCH = Described(
-    PREFERENCE_APPLIED | IDEMPOTENT_REPLAYED,
+    PREFERENCE_APPLIED | OF_CHANGES,
     example={
         "operations": [
             {"op": "create", "data": {"title": "Buy milk"}},

@@ -83,7 +83,7 @@ DELETE = update({"deleted_at": "clock_timestamp()"}, returns_task=False)
 DELETE_FOR_GOOD = ChangeStatement(
     f"""
     DELETE FROM "tasks" WHERE {THAT_TASK} AND {UNLESS_CHANGED} AND {NEXT_REVISION} IS NOT NULL
-    RETURNING {ID_AND_VERSION}
+    RETURNING "tasks"."id", {NEXT_REVISION} AS "version"
     """,
     NEXT_REVISION_ROW,
 )
@@ -167,9 +167,12 @@ async def complete_task(change: Change, task_id: int, completed: bool | None = N
     return Task(*await execute_on(COMPLETE, change, task_id, completed=completed))
 
 
-async def delete_task(change: Change, task_id: int, *, for_good: bool = False) -> None:
-    """Move it to the trash, or delete it for good. Raises TaskNotFound, PreconditionFailed, KeyReused."""
-    await execute_on(DELETE_FOR_GOOD if for_good else DELETE, change, task_id)
+async def delete_task(change: Change, task_id: int, *, for_good: bool = False) -> int:
+    """Move it to the trash, or delete it for good, and return the owner's revision.
+
+    Raises TaskNotFound, PreconditionFailed, KeyReused.
+    """
+    return (await execute_on(DELETE_FOR_GOOD if for_good else DELETE, change, task_id))[1]
 
 
 async def execute_on(

@@ -17,6 +17,7 @@ from app.tasks.failures import TaskNotFound
 from app.tasks.structs import MAX_ID, Task, TaskData
 from app.tasks.uids import is_derived, parse_uid
 from app.web.failures import Invalid
+from app.web.headers import RawHeaders
 from app.web.idempotency_key import replayed
 from app.web.routing import JSONResponse, is_head
 
@@ -60,7 +61,7 @@ class TaskRoutes(Controller):
 
 def changed(change: Change, task: Task, *more: tuple[bytes, bytes]) -> JSONResponse[TaskData]:
     """Return the answer to a change: the task, with its entity tag."""
-    return tagged(TaskData(task), task.version, b"", *more, *replayed(change.key))
+    return tagged(TaskData(task), task.version, b"", _revision(task.version), *more, *replayed(change.key))
 
 
 def created(change: Change, task: Task) -> JSONResponse[TaskData]:
@@ -69,6 +70,15 @@ def created(change: Change, task: Task) -> JSONResponse[TaskData]:
     return JSONResponse(answer.content, answer.raw_headers, 201)
 
 
-def done(change: Change) -> JSONResponse[None]:
-    """Return the answer to a change that leaves nothing to show."""
-    return JSONResponse(None, [*replayed(change.key)])
+def done(change: Change, revision: int | None) -> JSONResponse[None]:
+    """Return the answer to a change that leaves nothing to show, with the owner's revision that it made, if it did."""
+    return JSONResponse(None, revised(change, revision))
+
+
+def revised(change: Change, revision: int | None) -> RawHeaders:
+    """Return the headers of a change: the owner's revision that it made, if it did, and whether it is a replay."""
+    return [*([] if revision is None else [_revision(revision)]), *replayed(change.key)]
+
+
+def _revision(number: int) -> tuple[bytes, bytes]:
+    return b"x-revision", b"%d" % number

@@ -18,7 +18,7 @@ Singles = Mapping[bytes, bytes | None]
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 EXPOSED = (
     b"Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, "
-    b"Retry-After, WWW-Authenticate, X-Request-ID"
+    b"Retry-After, WWW-Authenticate, X-Request-ID, X-Revision"
 )
 # What each answer carries, besides its request id. `Vary`, because who may read it hangs on who asks.
 COMMON: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]

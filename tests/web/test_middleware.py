@@ -14,7 +14,7 @@ from tests.conftest import ORIGIN, SECRET, visitor
 
 EXPOSED = (
     "Accept-Patch, Allow, ETag, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, "
-    "Retry-After, WWW-Authenticate, X-Request-ID"
+    "Retry-After, WWW-Authenticate, X-Request-ID, X-Revision"
 )
 CORS_HEADERS = {
     "access-control-allow-origin": ORIGIN,

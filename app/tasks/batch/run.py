@@ -49,8 +49,15 @@ DEFAULT = BatchOptions()
 NO_REVISION = 0, None  # where there is nothing to raise, a trigger sees to the revision and the time
 
 
-async def run(change: Change, operations: Sequence[AnyOperation], options: BatchOptions = DEFAULT) -> list[Result]:
-    """Do all of it and return what came of each, in order.
+class Outcome(NamedTuple):
+    """What came of each operation, in order, and the owner's revision behind them."""
+
+    results: list[Result]
+    revision: int
+
+
+async def run(change: Change, operations: Sequence[AnyOperation], options: BatchOptions = DEFAULT) -> Outcome:
+    """Do all of it and return what came of it.
 
     Raises InOperation for the first operation that finds no task or another version, or would store too many;
     AnswerTooLarge, TooManyBytes, KeyReused; and InvalidToken where the owner is unknown and may not be added: then
@@ -62,12 +69,13 @@ async def run(change: Change, operations: Sequence[AnyOperation], options: Batch
         return await _attempt(change._replace(key=None), operations, options)
     work = partial(_attempt, change, operations, options)
     came = await idempotency.idempotent_transaction(change.key, change.owner, work, list[Stored])
-    if stored := [each for each in came if isinstance(each, Stored)]:
-        return await remembered(change.owner, stored, is_minimal=options.is_minimal)
-    return [each for each in came if isinstance(each, Result)]
+    if isinstance(came, Outcome):
+        return came
+    results = await remembered(change.owner, came, is_minimal=options.is_minimal)
+    return Outcome(results, max(each.version for each in came))
 
 
-async def _attempt(change: Change, operations: Sequence[AnyOperation], options: BatchOptions) -> list[Result]:
+async def _attempt(change: Change, operations: Sequence[AnyOperation], options: BatchOptions) -> Outcome:
     owner, key = change.owner, change.key
     for _ in range(provisioning.PROVISION_ATTEMPTS):
         try:
@@ -90,10 +98,11 @@ async def _attempt(change: Change, operations: Sequence[AnyOperation], options: 
                         for index, each in enumerate(operations)
                     ]
                     await batch.fetch(idempotency.STORE_KEY, answer=encode(stored).decode(), **key.values())
-                return [
+                results = [
                     Result(each.op, STATUSES[each.op], None if isinstance(each, DeleteOperation) else tasks[index])
                     for index, each in enumerate(operations)
                 ]
+                return Outcome(results, max(task.version for task in tasks.values()))
         except asyncpg.ForeignKeyViolationError as error:
             if not owner.auto_provision or provisioning.is_leaving(error):
                 raise InvalidToken from None

@@ -77,9 +77,9 @@ class TrashController(TaskRoutes):
     )
     async def purge(self, change: RequestedChange, task_id: FromPath[int]) -> JSONResponse[None]:
         """Its history goes too. What is not in the trash is not found."""
-        await purge_task(change, task_id)
+        revision = await purge_task(change, task_id)
         cleanup.wake()
-        return done(change)
+        return done(change, revision)
 
     @delete(
         "/trash",
@@ -92,6 +92,6 @@ class TrashController(TaskRoutes):
     )
     async def empty(self, change: RequestedChange) -> JSONResponse[None]:
         """All that is in it is deleted for good."""
-        await empty_trash(change)
+        revision = await empty_trash(change)
         cleanup.wake()
-        return done(change)
+        return done(change, revision)

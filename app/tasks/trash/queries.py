@@ -4,6 +4,7 @@ A long trash is streamed. It has no state of its own: a task that is restored, d
 missing in it, and no other.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.auth.idempotency import is_known
@@ -42,7 +43,8 @@ RESTORE = update({"deleted_at": "NULL"}, f"{THAT_TRASHED_TASK} AND {UNLESS_CHANG
 # It asks for the new revision, so that PostgreSQL raises it before it looks for the row, as every change does.
 PURGE = ChangeStatement(
     f"""
-    DELETE FROM "tasks" WHERE {THAT_TRASHED_TASK} AND {UNLESS_CHANGED} AND {NEXT_REVISION} IS NOT NULL RETURNING "id"
+    DELETE FROM "tasks" WHERE {THAT_TRASHED_TASK} AND {UNLESS_CHANGED} AND {NEXT_REVISION} IS NOT NULL
+    RETURNING "id", {NEXT_REVISION} AS "revision"
     """,
     NEXT_REVISION_ROW,
 )
@@ -51,7 +53,7 @@ PURGE = ChangeStatement(
 EMPTY = ChangeStatement(
     f"""
     SELECT (SELECT count(*) FROM "gone") AS "count",
-        count(*) = {MANY} OR bool_or("size" > {MANY_BYTES}) AS "is_more"
+        count(*) = {MANY} OR bool_or("size" > {MANY_BYTES}) AS "is_more", {NEXT_REVISION} AS "revision"
     FROM "some"
     """,
     NEXT_REVISION_ROW,
@@ -108,16 +110,28 @@ async def restore_task(change: Change, task_id: int) -> Task:
     return Task(*await execute_on(RESTORE, change, task_id, get_trashed))
 
 
-async def purge_task(change: Change, task_id: int) -> None:
-    """Delete it for good. Raises TaskNotFound where it is not in the trash, PreconditionFailed, KeyReused."""
-    await execute_on(PURGE, change, task_id, get_trashed)
+async def purge_task(change: Change, task_id: int) -> int | None:
+    """Delete it for good, and return the owner's revision, as `empty_trash` does.
+
+    Raises TaskNotFound where it is not in the trash, PreconditionFailed, KeyReused.
+    """
+    return _revision(await execute_on(PURGE, change, task_id, get_trashed), 1)
 
 
-async def empty_trash(change: Change) -> None:
-    """Delete all tasks in it for good, a part after the other. Raises KeyReused."""
+async def empty_trash(change: Change) -> int | None:
+    """Delete all tasks in it for good, a part after the other. Raises KeyReused.
+
+    Returns the owner's revision; None of an owner who has none, and where a key kept the answer of an older version.
+    """
     owner, key = change.owner, change.key
+    rows: Sequence[Any] = []
     if key is None or not await is_known(key, owner):
-        while (await database.fetch(EMPTY, owner=owner.id))[0]["is_more"]:
+        while (rows := await database.fetch(EMPTY, owner=owner.id))[0]["is_more"]:
             pass
     if key is not None:
-        await execute(EMPTY, change)
+        rows = await execute(EMPTY, change)
+    return _revision(rows[0], 2)
+
+
+def _revision(row: Any, place: int) -> int | None:
+    return row[place] if len(row) > place else None
