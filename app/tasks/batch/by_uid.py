@@ -1,4 +1,4 @@
-"""UUIDs in batches: the ids that they stand for, and those that tasks have already."""
+"""UUIDs in batches: the ids that they stand for, those that tasks have already, and what becomes of an upsert."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,21 @@ from msgspec import structs
 from app.auth.jwt import User as Owner
 from app.db.transaction import Transaction
 from app.tasks.batch import queries
-from app.tasks.batch.operations import AnyOperation, CreateOperation, about_known
+from app.tasks.batch.operations import (
+    AnyOperation,
+    CreateOperation,
+    UpdateOperation,
+    UpsertOperation,
+    about_known,
+    in_data,
+)
+from app.tasks.bodies import given
 from app.tasks.by_uid import find_by_uid
+from app.tasks.extra import NO_EXTRA, patched
 from app.tasks.failures import Conflict, InOperation
+from app.tasks.structs import TaskContent, TrashedTask, check_fits
 from app.tasks.uids import chosen_uid
+from app.web.failures import Invalid
 
 
 async def with_ids(
@@ -18,30 +29,58 @@ async def with_ids(
 ) -> Sequence[AnyOperation]:
     """Return the operations with ids in place of uids; 0, which no task has, for those that there are not.
 
-    Raises InOperation for a second one about one task.
+    In place of an upsert is the update or the creation that it comes to. Raises InOperation for a second operation
+    about one task, and for a creation that lacks something.
     """
     uids = [each.id for each in operations if not isinstance(each, CreateOperation) and isinstance(each.id, str)]
-    if not uids:
+    if not uids and not any(isinstance(each, UpsertOperation) for each in operations):
         return operations
     rows = await transaction.fetch(queries.IDS_OF, owner=owner.id, uids=queries.array(uids))
     ids = {row["uid"]: row["id"] for row in rows}
+    trashed = {row["uid"] for row in rows if row["is_deleted"]}
     taken = {each.id for each in operations if not isinstance(each, CreateOperation)}
     found: list[AnyOperation] = []
     for index, each in enumerate(operations):
-        if isinstance(each, CreateOperation) or isinstance(each.id, int):
+        if isinstance(each, CreateOperation):
             found.append(each)
             continue
-        number = ids.get(each.id, 0)
-        if number in taken:
-            raise about_known(index)
-        found.append(structs.replace(each, id=number))
+        number = each.id
+        if isinstance(number, str):
+            number = ids.get(number, 0)
+            if number and number in taken:
+                raise about_known(index)
+        if not isinstance(each, UpsertOperation):
+            found.append(structs.replace(each, id=number))
+        elif number == each.id or (number and each.id not in trashed):
+            found.append(UpdateOperation(number, each.data, each.version))
+        else:
+            found.append(_creation(index, each))  # which finds that the uid is taken, where its task is in the trash
     return found
 
 
-async def check_uids(owner: Owner, operations: Sequence[AnyOperation]) -> None:
-    """Raises InOperation for the first operation that would create a task with the uid of another."""
+def _creation(index: int, operation: UpsertOperation) -> CreateOperation:
+    """Return the creation of a task that is not there. Raises InOperation."""
+    fields = given(operation.data)
+    try:
+        if isinstance(fields.get("extra"), dict):
+            fields["extra"] = patched(bytes(NO_EXTRA), fields["extra"])
+        if "title" not in fields:
+            raise Invalid("title", "Title is required")
+        content = TaskContent(**fields, uid=str(operation.id))
+        check_fits(content, None)
+    except Invalid as error:
+        raise in_data(index, error) from error
+    return CreateOperation(content)
+
+
+async def check_uids(owner: Owner, asked: Sequence[AnyOperation], operations: Sequence[AnyOperation]) -> None:
+    """Raises InOperation for the first operation that would create a task with the uid of another.
+
+    An upsert that was `asked` for, and has become a creation, changes that task the next time, unless it is in the
+    trash.
+    """
     for index, each in enumerate(operations):
         if isinstance(each, CreateOperation) and (uid := chosen_uid(each.data.uid)):
             there = await find_by_uid(owner, uid)
-            if there is not None:
+            if isinstance(there, TrashedTask) or (there is not None and not isinstance(asked[index], UpsertOperation)):
                 raise InOperation(index, Conflict(there))

@@ -1,7 +1,7 @@
 """The JSON of batches: their operations, checked before the first of them is made, and results."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -41,7 +41,7 @@ WantedVersion: TypeAlias = (
     ]
     | UnsetType
 )
-STATUSES = {"create": 201, "update": 200, "replace": 200, "complete": 200, "delete": 204}
+STATUSES = {"create": 201, "update": 200, "upsert": 200, "replace": 200, "complete": 200, "delete": 204}
 
 
 class Operation(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
@@ -66,6 +66,10 @@ class UpdateOperation(Operation, frozen=True, tag="update"):
     version: WantedVersion = UNSET
 
 
+class UpsertOperation(UpdateOperation, frozen=True, tag="upsert"):
+    """Create a task with the uid that the client has chosen; where there is one, change some of its fields."""
+
+
 class ReplaceOperation(Operation, frozen=True, tag="replace"):
     """Replace a task, as `PUT /api/tasks/{id}` does."""
 
@@ -87,9 +91,13 @@ class DeleteOperation(Operation, frozen=True, tag="delete"):
 
     id: TaskId
     version: WantedVersion = UNSET
+    missing: (
+        Annotated[Literal["ignore"], Meta(description="Whether it does no harm that there is no such task.")]
+        | UnsetType
+    ) = UNSET
 
 
-ChangeOperation: TypeAlias = UpdateOperation | ReplaceOperation | CompleteOperation | DeleteOperation
+ChangeOperation: TypeAlias = UpdateOperation | UpsertOperation | ReplaceOperation | CompleteOperation | DeleteOperation
 AnyOperation: TypeAlias = CreateOperation | ChangeOperation
 
 
@@ -146,7 +154,7 @@ def read(body: bytes) -> Batch:
         raise Invalid("operations", f"There must be 1 to {MAX_OPERATIONS} operations")
     operations: list[AnyOperation] = []
     known: set[int | str] = set()
-    uids: set[str | None] = set()
+    uids: set[int | str | None] = set()  # of tasks that the batch may create
     for index, raw in enumerate(unread):
         operation = _operation(index, raw)
         if isinstance(operation, CreateOperation):
@@ -160,9 +168,11 @@ def read(body: bytes) -> Batch:
             uids.add(uid)
         else:
             operation = _with_id(index, operation)
-            if operation.id in known:
+            if operation.id in known or (isinstance(operation, UpsertOperation) and operation.id in uids):
                 raise about_known(index)
             known.add(operation.id)
+            if isinstance(operation, UpsertOperation):
+                uids.add(operation.id)
         operations.append(operation)
     return Batch(operations)
 
@@ -189,9 +199,9 @@ def in_data(index: int, error: Invalid) -> Failure:
 
 
 def check_versions(operations: Sequence[AnyOperation]) -> None:
-    """Raises InOperation for the first operation that changes a task and names no version."""
+    """Raises InOperation for the first operation that changes a task, as far as is known, and names no version."""
     for index, operation in enumerate(operations):
-        if not isinstance(operation, CreateOperation) and operation.version is UNSET:
+        if not isinstance(operation, CreateOperation | UpsertOperation) and operation.version is UNSET:
             raise InOperation(index, PreconditionRequired())
 
 

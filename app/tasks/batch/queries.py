@@ -81,7 +81,7 @@ CREATE_TASKS, CREATE_TASKS_BRIEFLY = _create(SHORT_COLUMNS), _create(ID_AND_VERS
 SHOW, SHOW_BRIEFLY = _show(SHORT_COLUMNS), _show(ID_AND_VERSION)
 IDS_OF = Statement(
     f"""
-    SELECT "uid"::text, "id" FROM "tasks"
+    SELECT "uid"::text, "id", "deleted_at" IS NOT NULL AS "is_deleted" FROM "tasks"
     WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "uid" = ANY(:uids::text::uuid[])
     """
 )

@@ -63,8 +63,6 @@ async def run(change: Change, operations: Sequence[AnyOperation], options: Batch
     AnswerTooLarge, TooManyBytes, KeyReused; and InvalidToken where the owner is unknown and may not be added: then
     nothing has happened.
     """
-    if options.needs_versions:
-        check_versions(operations)
     if change.key is None or options.is_dry_run:
         return await _attempt(change._replace(key=None), operations, options)
     work = partial(_attempt, change, operations, options)
@@ -76,7 +74,7 @@ async def run(change: Change, operations: Sequence[AnyOperation], options: Batch
 
 
 async def _attempt(change: Change, operations: Sequence[AnyOperation], options: BatchOptions) -> Outcome:
-    owner, key = change.owner, change.key
+    owner, key, asked = change.owner, change.key, operations
     for _ in range(provisioning.PROVISION_ATTEMPTS):
         try:
             # There has to be room for the answer until it is encoded.
@@ -84,7 +82,9 @@ async def _attempt(change: Change, operations: Sequence[AnyOperation], options: 
                 AsyncExitStack() as room,
                 database.begin(owner.id, keep=not options.is_dry_run) as transaction,
             ):
-                operations = await with_ids(transaction, owner, operations)
+                operations = await with_ids(transaction, owner, asked)
+                if options.needs_versions:
+                    check_versions(operations)
                 batch = _Batch(transaction, owner, operations, options)
                 tasks = await batch.run()
                 if not options.is_minimal:
@@ -94,23 +94,24 @@ async def _attempt(change: Change, operations: Sequence[AnyOperation], options: 
                     await batch.fetch(queries.FORGET, ids=queries.array(gone))
                 if key is not None:
                     stored = [
-                        Stored(each.op, STATUSES[each.op], tasks[index].id, tasks[index].version)
+                        Stored(asked[index].op, STATUSES[each.op], tasks[index].id, tasks[index].version)
                         for index, each in enumerate(operations)
                     ]
                     await batch.fetch(idempotency.STORE_KEY, answer=encode(stored).decode(), **key.values())
                 results = [
-                    Result(each.op, STATUSES[each.op], None if isinstance(each, DeleteOperation) else tasks[index])
+                    Result(asked[index].op, STATUSES[each.op], None if _deletes(each) else tasks[index])
                     for index, each in enumerate(operations)
                 ]
                 return Outcome(results, max(task.version for task in tasks.values()))
         except asyncpg.ForeignKeyViolationError as error:
             if not owner.auto_provision or provisioning.is_leaving(error):
                 raise InvalidToken from None
+            # One without tasks, of whom the key is the first that is stored; or another user took the email since.
+            await database.fetch(provisioning.ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
         except asyncpg.UniqueViolationError as error:
             check_that_it_was_the_uid(error)
-            await check_uids(owner, operations)
-        # Another user took the owner's email in the same instant, or a task with the uid was deleted for good since.
-        # The next attempt sees that.
+            await check_uids(owner, asked, operations)
+        # The next attempt sees a task with the uid, or that it was deleted for good since.
     raise Unavailable
 
 
@@ -153,7 +154,7 @@ class _Batch(NamedTuple):
         places = {each.id: index for index, each in enumerate(operations) if _may_be_there(each)}
         # Their versions are higher still where the revision was lost.
         tasks = {places[task.id]: task for task in await send(change, rows)}
-        tasks |= await self._unchanged(tasks)
+        tasks |= await self._unchanged(tasks, last)
         new = [{"number": number, **given(each.data)} for number, each in numbered if isinstance(each, CreateOperation)]
         return tasks | {numbers[task.version]: task for task in await send(create, new)}
 
@@ -194,8 +195,11 @@ class _Batch(NamedTuple):
         except Invalid as error:
             raise in_data(index, error) from error
 
-    async def _unchanged(self, changed: Container[int]) -> dict[int, Task | TaskVersion]:
-        """Return the tasks that were to stay as they are. Raises InOperation for the first that was to be changed."""
+    async def _unchanged(self, changed: Container[int], revision: int) -> dict[int, Task | TaskVersion]:
+        """Return the tasks that were to stay as they are, or that need not be there.
+
+        Raises InOperation for the first that was to be changed.
+        """
         left = {
             index: operation
             for index, operation in enumerate(self.operations)
@@ -206,8 +210,12 @@ class _Batch(NamedTuple):
         ids = queries.array(operation.id for operation in left.values() if _may_be_there(operation))
         show = queries.SHOW_BRIEFLY if self.options.is_minimal else queries.SHOW
         shown = {task.id: task for task in await self.fetch_tasks(show, ids=ids)}
+        ignored: dict[int, Task | TaskVersion] = {}
         for index, operation in left.items():
             task = shown.get(operation.id)
+            if task is None and isinstance(operation, DeleteOperation) and operation.missing == "ignore":
+                ignored[index] = TaskVersion(0, revision)
+                continue
             if task is not None and operation.version not in (UNSET, task.version):
                 if not (there := await self.fetch(GET, task_id=task.id)):
                     raise InOperation(index, TaskNotFound())  # deleted since it was shown
@@ -216,7 +224,11 @@ class _Batch(NamedTuple):
                 await self._check_fits(index, operation, None if task is None else task.id)
             if task is None or not _is_idle(operation):
                 raise InOperation(index, TaskNotFound())
-        return {index: shown[operation.id] for index, operation in left.items()}
+        return ignored | {index: shown[operation.id] for index, operation in left.items() if index not in ignored}
+
+
+def _deletes(operation: AnyOperation) -> bool:
+    return isinstance(operation, DeleteOperation)
 
 
 def _is_idle(operation: AnyOperation) -> bool:
