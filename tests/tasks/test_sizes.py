@@ -3,7 +3,6 @@
 import random
 import string
 from collections.abc import Awaitable, Callable
-from statistics import median
 
 import asyncpg
 import httpx
@@ -13,7 +12,7 @@ from tests.tasks.batch.test_batch import send
 from tests.tasks.test_controller import created
 
 BYTES = 1024  # that a change may add
-TIMES = 7
+TIMES = 10
 # Nothing that PostgreSQL could make shorter.
 LARGE = "".join(random.Random(14).choices(string.ascii_letters, k=1_000_000))
 
@@ -74,7 +73,9 @@ async def test_a_change_of_a_large_task_writes_little(
         assert answer.is_success, answer.text[:200]
         written.append(await sql.fetchval(WRITTEN) - before)
         stored.append(await sql.fetchval(STORED) - kept)
-    assert median(written) <= BYTES, written  # of all that it writes, the task and the revision included
+    # Of all that a change writes, the task and the revision included. What else PostgreSQL writes meanwhile only adds
+    # to that; and of two changes in turn, each counts.
+    assert max(min(written[::2]), min(written[1::2])) <= BYTES, written
     assert max(stored) <= BYTES, stored
     assert (await ada.get(f"/api/tasks/{task['id']}")).status_code in (200, 404)
     assert await sql.fetchval("SELECT description FROM tasks") == LARGE
