@@ -245,6 +245,29 @@ def test_the_function_for_a_frontend_makes_a_task_and_tells_a_failure(service: A
     assert (done.returncode, done.stdout, done.stderr) == (0, "Buy milk\nNOT_FOUND\n", "")
 
 
+def test_the_recipes_print_what_the_page_says(service: Any, tmp_path: Path) -> None:
+    needs(shutil.which("node"), "node")
+    script = tmp_path / "script.mjs"
+    page = blocks("docs/cookbook.md")
+    between = secrets.token_hex(8)
+    script.write_text(
+        f"const token = '{token(secrets.token_hex(8))}';\n"
+        + "".join(f"{each.text}console.log('{between}');\n" for each in page if each.kind == "js").replace(
+            "http://localhost:8000", service.url
+        )
+    )
+    done = subprocess.run(["node", script], capture_output=True, text=True, timeout=30, env=os.environ | {"TZ": "UTC"})
+    assert (done.returncode, done.stderr) == (0, "")
+    said = iter(done.stdout.split(f"{between}\n"))
+    shown = ""
+    for each, following in zip(page, [*page[1:], None], strict=True):
+        if each.kind == "js":
+            shown = next(said)
+            assert (shown == "") == (following is None or following.kind != "text"), each.text
+        else:
+            assert shown == each.text
+
+
 def test_the_command_that_makes_the_role_makes_it(new_database: Callable[[], str]) -> None:
     [block] = [block for block in blocks(kind="sql") if "gexec" in block.text]
     count = "SELECT count(*) FROM pg_roles, pg_database AS d WHERE starts_with(rolname, format('tasks_app_%s_', d.oid))"
