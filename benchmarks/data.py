@@ -68,6 +68,15 @@ ADD_TASKS = f"""
 AS_OURS = ("app", "migrate")
 # As far as the last migration before tasks got versions.
 PLAINLY = ("piccolo.main", "migrations", "forwards", "tasks", "2026-11-25T20:00:00:000005")
+# What tasks have beside that: in the contenders' database plain columns, which the service's own migrations have too.
+WIDER = """
+    ALTER TABLE tasks
+        ADD uid uuid NOT NULL DEFAULT gen_random_uuid(), ADD completed_at timestamptz(3),
+        ADD list_id bigint, ADD parent_id bigint, ADD position text NOT NULL DEFAULT 'a0',
+        ADD start_date date, ADD due_date date, ADD due_time time, ADD time_zone text, ADD due_at timestamptz(3),
+        ADD priority smallint NOT NULL DEFAULT 0, ADD labels json NOT NULL DEFAULT '[]',
+        ADD estimate_minutes smallint, ADD extra json NOT NULL DEFAULT '{}'
+"""
 ADD_REVISIONS = "INSERT INTO revisions (user_id) SELECT id::text FROM generate_series($1::int, $2::int) id"
 
 
@@ -136,7 +145,7 @@ def new_database(
 ) -> Database:
     """Make a database, migrate it as the service of this code does, and fill it.
 
-    A plain one has tasks as the contract has them, and nothing of what our service alone does with them.
+    A plain one has tasks with the fields that ours have, and nothing of what our service alone does with them.
     """
     say(f"Making a database with {population.rows:,} tasks ...")
     find_database(server).run(f"CREATE DATABASE {name}")
@@ -146,6 +155,8 @@ def new_database(
     done = subprocess.run(migrate, cwd=code, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"The database could not be migrated:\n{done.stdout}{done.stderr}")
+    if plain:
+        database.run(WIDER)
     database.fill(population)
     return database
 

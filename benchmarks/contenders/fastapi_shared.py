@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Annotated, Any
 
 import jwt
@@ -48,10 +48,24 @@ class TaskPublic(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: int
+    uid: uuid.UUID
     user_id: str
     title: str
     description: str | None
     completed: bool
+    completed_at: datetime | None
+    list_id: int | None
+    parent_id: int | None
+    position: str
+    start_date: date | None
+    due_date: date | None
+    due_time: time | None
+    time_zone: str | None
+    due_at: datetime | None
+    priority: int
+    labels: list[str]
+    estimate_minutes: int | None
+    extra: dict[str, Any]
     created_at: datetime
     updated_at: datetime
 

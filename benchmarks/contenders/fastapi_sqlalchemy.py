@@ -1,11 +1,24 @@
 """FastAPI and SQLAlchemy on asyncpg, by somebody who minds speed: async, plain ASGI middleware, one statement each."""
 
+import uuid
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Annotated, Any
 
 from fastapi import Depends, Response
-from sqlalchemy import BigInteger, DateTime, FetchedValue, insert, not_, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    FetchedValue,
+    SmallInteger,
+    case,
+    func,
+    insert,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,10 +47,24 @@ class Task(Base):
     __tablename__ = "tasks"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    uid: Mapped[uuid.UUID] = mapped_column(server_default=FetchedValue())
     user_id: Mapped[str]
     title: Mapped[str]
     description: Mapped[str | None]
     completed: Mapped[bool] = mapped_column(server_default=FetchedValue())
+    completed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    list_id: Mapped[int | None] = mapped_column(BigInteger)
+    parent_id: Mapped[int | None] = mapped_column(BigInteger)
+    position: Mapped[str] = mapped_column(server_default=FetchedValue())
+    start_date: Mapped[date | None]
+    due_date: Mapped[date | None]
+    due_time: Mapped[time | None]
+    time_zone: Mapped[str | None]
+    due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=FetchedValue())
+    labels: Mapped[list[str]] = mapped_column(JSON, server_default=FetchedValue())
+    estimate_minutes: Mapped[int | None] = mapped_column(SmallInteger)
+    extra: Mapped[dict[str, Any]] = mapped_column(JSON, server_default=FetchedValue())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
 
@@ -118,7 +145,9 @@ async def replace_task(user: Caller, session: Sessions, task_id: TaskId, content
 @app.patch("/api/tasks/{task_id}/complete", response_model=TaskData)
 async def flip_task(user: Caller, session: Sessions, task_id: TaskId) -> object:
     """Turn `completed` round, in one statement."""
-    change = update(Task).where(Task.user_id == user, Task.id == task_id).values(completed=not_(Task.completed))
+    completed_at = case((not_(Task.completed), func.now()))
+    change = update(Task).where(Task.user_id == user, Task.id == task_id)
+    change = change.values(completed=not_(Task.completed), completed_at=completed_at)
     return await _the_one(session, change.returning(Task))
 
 

@@ -1,11 +1,12 @@
 """FastAPI and SQLModel as their documentation teaches them: plain functions, a session for each request."""
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime
-from typing import Annotated
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from sqlalchemy import BigInteger, DateTime, FetchedValue
+from sqlalchemy import JSON, BigInteger, DateTime, FetchedValue, SmallInteger
 from sqlmodel import Field, Session, SQLModel, create_engine, select
 
 from benchmarks.contenders.fastapi_shared import (
@@ -30,10 +31,24 @@ class Task(SQLModel, table=True):
     __tablename__ = "tasks"
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
+    uid: uuid.UUID | None = Field(default=None, sa_column_kwargs=BY_THE_DATABASE)
     user_id: str
     title: str
     description: str | None = None
     completed: bool = False
+    completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    list_id: int | None = Field(default=None, sa_type=BigInteger)
+    parent_id: int | None = Field(default=None, sa_type=BigInteger)
+    position: str | None = Field(default=None, sa_column_kwargs=BY_THE_DATABASE)
+    start_date: date | None = None
+    due_date: date | None = None
+    due_time: time | None = None
+    time_zone: str | None = None
+    due_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    priority: int = Field(default=0, sa_type=SmallInteger)
+    labels: list[str] = Field(default_factory=list, sa_type=JSON)
+    estimate_minutes: int | None = Field(default=None, sa_type=SmallInteger)
+    extra: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), sa_column_kwargs=BY_THE_DATABASE)
     updated_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), sa_column_kwargs=BY_THE_DATABASE)
 
@@ -103,6 +118,7 @@ def flip_task(user: Caller, session: Sessions, task_id: TaskId) -> object:
     """Turn `completed` round. The row is locked from reading to writing: two concurrent flips are two flips."""
     task = _find(session, user, task_id, lock=True)
     task.completed = not task.completed
+    task.completed_at = datetime.now(UTC) if task.completed else None
     session.add(task)
     session.commit()
     session.refresh(task)

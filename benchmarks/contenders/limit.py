@@ -46,10 +46,24 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     """A row, in the order in which the statements select its columns."""
 
     id: int
+    uid: str
     user_id: str
     title: str
     description: str | None
     completed: bool
+    completed_at: str | None
+    list_id: int | None
+    parent_id: int | None
+    position: str
+    start_date: str | None
+    due_date: str | None
+    due_time: str | None
+    time_zone: str | None
+    due_at: str | None
+    priority: int
+    labels: msgspec.Raw
+    estimate_minutes: int | None
+    extra: msgspec.Raw
     created_at: str
     updated_at: str
 
@@ -84,6 +98,7 @@ class Connections:
         settings = {"plan_cache_mode": "force_generic_plan"}
         for _ in range(CONNECTIONS):
             connection = await asyncpg.connect(os.environ["DATABASE_URL"], server_settings=settings)
+            await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=msgspec.Raw)
             self._open.append(connection)
             self._free.append({text: (await connection.prepare(text)).fetch for text in texts})
 

@@ -34,15 +34,17 @@ function database() {
 }
 
 const sql = database();
-const [createdAt, updatedAt] = ["created_at", "updated_at"].map(
-  (name) => `to_char(${name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS ${name}`,
-);
-const COLUMNS = `id, user_id, title, description, completed, ${createdAt}, ${updatedAt}`;
+const stamp = (name) => `to_char(${name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS ${name}`;
+const day = (name) => `to_char(${name}, 'YYYY-MM-DD') AS ${name}`;
+const COLUMNS = `id, uid, user_id, title, description, completed, ${stamp("completed_at")}, list_id, parent_id, position,
+  ${day("start_date")}, ${day("due_date")}, to_char(due_time::interval, 'HH24:MI') AS due_time, time_zone, ${stamp("due_at")},
+  priority, labels, estimate_minutes, extra, ${stamp("created_at")}, ${stamp("updated_at")}`;
 const LIST = `SELECT ${COLUMNS} FROM tasks WHERE user_id = $1 ORDER BY tasks.created_at DESC, tasks.id DESC`;
 const GET = `SELECT ${COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2`;
 const CREATE = `INSERT INTO tasks (user_id, title, description) VALUES ($1, $2, $3) RETURNING ${COLUMNS}`;
 const REPLACE = `UPDATE tasks SET title = $3, description = $4 WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
-const TOGGLE = `UPDATE tasks SET completed = NOT completed WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
+const TOGGLED = "completed = NOT completed, completed_at = CASE WHEN NOT completed THEN now() END";
+const TOGGLE = `UPDATE tasks SET ${TOGGLED} WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
 
 // A text with values is prepared once on each connection, as the tagged template is; but a template with the columns
 // in a fragment puts its text together anew each time, which takes 8 of the 40 microseconds of a get.

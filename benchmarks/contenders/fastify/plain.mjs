@@ -4,7 +4,10 @@ import jwt from "@fastify/jwt";
 import pg from "pg";
 import { addTasks, listen, newApp, POOL, SECRET, unauthorized } from "./shared.mjs";
 
-const COLUMNS = "id, user_id, title, description, completed, created_at, updated_at";
+const COLUMNS = `id, uid, user_id, title, description, completed, completed_at, list_id, parent_id, position,
+  start_date::text, due_date::text, due_time::text, time_zone, due_at, priority, labels, estimate_minutes, extra,
+  created_at, updated_at`;
+const TOGGLED = "completed = NOT completed, completed_at = CASE WHEN NOT completed THEN now() END";
 
 const app = newApp({ logger: { level: "warn" } });
 const pool = new pg.Pool(POOL);
@@ -46,7 +49,7 @@ const tasks = {
   flip: async (user, id) =>
     (
       await rows(
-        `UPDATE tasks SET completed = NOT completed WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`,
+        `UPDATE tasks SET ${TOGGLED} WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`,
         [user, id],
       )
     )[0],

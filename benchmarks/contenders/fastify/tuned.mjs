@@ -7,21 +7,39 @@ import { addTasks, listen, newApp, POOL, SECRET, unauthorized } from "./shared.m
 
 const MAX_REMEMBERED = 10_000;
 const LEEWAY_SECONDS = 30;
-const STAMPS = ["created_at", "updated_at"].map(
-  (name) => `to_char(${name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS ${name}`,
-);
-const COLUMNS = ["id", "user_id", "title", "description", "completed", ...STAMPS].join(", ");
+const stamp = (name) => `to_char(${name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS ${name}`;
+const day = (name) => `to_char(${name}, 'YYYY-MM-DD') AS ${name}`;
+const COLUMNS = `id, uid, user_id, title, description, completed, ${stamp("completed_at")}, list_id, parent_id, position,
+  ${day("start_date")}, ${day("due_date")}, to_char(due_time::interval, 'HH24:MI') AS due_time, time_zone, ${stamp("due_at")},
+  priority, labels, estimate_minutes, extra, ${stamp("created_at")}, ${stamp("updated_at")}`;
+const TEXT = { type: "string" };
+const TEXT_OR_NULL = { type: ["string", "null"] };
+const NUMBER_OR_NULL = { type: ["integer", "null"] };
 
 const TASK = {
   type: "object",
   properties: {
     id: { type: "integer" },
-    user_id: { type: "string" },
-    title: { type: "string" },
-    description: { type: ["string", "null"] },
+    uid: TEXT,
+    user_id: TEXT,
+    title: TEXT,
+    description: TEXT_OR_NULL,
     completed: { type: "boolean" },
-    created_at: { type: "string" },
-    updated_at: { type: "string" },
+    completed_at: TEXT_OR_NULL,
+    list_id: NUMBER_OR_NULL,
+    parent_id: NUMBER_OR_NULL,
+    position: TEXT,
+    start_date: TEXT_OR_NULL,
+    due_date: TEXT_OR_NULL,
+    due_time: TEXT_OR_NULL,
+    time_zone: TEXT_OR_NULL,
+    due_at: TEXT_OR_NULL,
+    priority: { type: "integer" },
+    labels: { type: "array", items: TEXT },
+    estimate_minutes: NUMBER_OR_NULL,
+    extra: { type: "object", additionalProperties: true },
+    created_at: TEXT,
+    updated_at: TEXT,
   },
 };
 const success = (data) => ({ "2xx": { type: "object", properties: { data } } });
@@ -65,7 +83,8 @@ const LIST = `SELECT ${COLUMNS} FROM tasks WHERE user_id = $1 ORDER BY tasks.cre
 const GET = `SELECT ${COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2`;
 const CREATE = `INSERT INTO tasks (user_id, title, description) VALUES ($1, $2, $3) RETURNING ${COLUMNS}`;
 const REPLACE = `UPDATE tasks SET title = $3, description = $4 WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
-const FLIP = `UPDATE tasks SET completed = NOT completed WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
+const TOGGLED = "completed = NOT completed, completed_at = CASE WHEN NOT completed THEN now() END";
+const FLIP = `UPDATE tasks SET ${TOGGLED} WHERE user_id = $1 AND id = $2 RETURNING ${COLUMNS}`;
 
 const tasks = {
   list: (user) => rows("list", LIST, [user]),

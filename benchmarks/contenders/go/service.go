@@ -34,14 +34,20 @@ const (
 	maxRemembered  = 10_000
 	leewaySeconds  = 30
 
-	columns = `id, user_id, title, description, completed,
+	columns = `id, uid::text, user_id, title, description, completed,
+		to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS completed_at,
+		list_id, parent_id, position, to_char(start_date, 'YYYY-MM-DD') AS start_date,
+		to_char(due_date, 'YYYY-MM-DD') AS due_date, to_char(due_time::interval, 'HH24:MI') AS due_time, time_zone,
+		to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS due_at,
+		priority, labels, estimate_minutes, extra,
 		to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
 		to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at`
 	listTasks   = `SELECT ` + columns + ` FROM tasks WHERE user_id = $1 ORDER BY tasks.created_at DESC, tasks.id DESC`
 	getTask     = `SELECT ` + columns + ` FROM tasks WHERE user_id = $1 AND id = $2`
 	createTask  = `INSERT INTO tasks (user_id, title, description) VALUES ($1, $2, $3) RETURNING ` + columns
 	replaceTask = `UPDATE tasks SET title = $3, description = $4 WHERE user_id = $1 AND id = $2 RETURNING ` + columns
-	toggleTask  = `UPDATE tasks SET completed = NOT completed WHERE user_id = $1 AND id = $2 RETURNING ` + columns
+	toggled     = `completed = NOT completed, completed_at = CASE WHEN NOT completed THEN now() END`
+	toggleTask  = `UPDATE tasks SET ` + toggled + ` WHERE user_id = $1 AND id = $2 RETURNING ` + columns
 )
 
 var (
@@ -53,13 +59,27 @@ var (
 
 // Task is a row, in the order in which the statements select its columns.
 type Task struct {
-	ID          int64   `json:"id"`
-	UserID      string  `json:"user_id"`
-	Title       string  `json:"title"`
-	Description *string `json:"description"`
-	Completed   bool    `json:"completed"`
-	CreatedAt   string  `json:"created_at"`
-	UpdatedAt   string  `json:"updated_at"`
+	ID              int64           `json:"id"`
+	UID             string          `json:"uid"`
+	UserID          string          `json:"user_id"`
+	Title           string          `json:"title"`
+	Description     *string         `json:"description"`
+	Completed       bool            `json:"completed"`
+	CompletedAt     *string         `json:"completed_at"`
+	ListID          *int64          `json:"list_id"`
+	ParentID        *int64          `json:"parent_id"`
+	Position        string          `json:"position"`
+	StartDate       *string         `json:"start_date"`
+	DueDate         *string         `json:"due_date"`
+	DueTime         *string         `json:"due_time"`
+	TimeZone        *string         `json:"time_zone"`
+	DueAt           *string         `json:"due_at"`
+	Priority        int16           `json:"priority"`
+	Labels          json.RawMessage `json:"labels"`
+	EstimateMinutes *int16          `json:"estimate_minutes"`
+	Extra           json.RawMessage `json:"extra"`
+	CreatedAt       string          `json:"created_at"`
+	UpdatedAt       string          `json:"updated_at"`
 }
 
 // Content is what a client says about a task.
@@ -201,7 +221,10 @@ func content(response http.ResponseWriter, request *http.Request) (string, *stri
 
 func (task *Task) scan(row pgx.Row) error {
 	return row.Scan(
-		&task.ID, &task.UserID, &task.Title, &task.Description, &task.Completed, &task.CreatedAt, &task.UpdatedAt,
+		&task.ID, &task.UID, &task.UserID, &task.Title, &task.Description, &task.Completed, &task.CompletedAt,
+		&task.ListID, &task.ParentID, &task.Position, &task.StartDate, &task.DueDate, &task.DueTime, &task.TimeZone,
+		&task.DueAt, &task.Priority, (*[]byte)(&task.Labels), &task.EstimateMinutes, (*[]byte)(&task.Extra),
+		&task.CreatedAt, &task.UpdatedAt,
 	)
 }
 
