@@ -27,6 +27,8 @@ from app.tasks import cleanup
 from app.tasks.columns import checked_columns
 from app.tasks.controller import TaskController
 from app.tasks.history.controller import HistoryController
+from app.tasks.labels.controller import LabelController, TaskLabelController
+from app.tasks.lists.controller import ListController
 from app.tasks.search.indexing import indexer
 from app.tasks.trash.controller import TrashController
 from app.web import rate_limit
@@ -41,7 +43,10 @@ from app.web.routing import FastRouter
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 GARBAGE_THRESHOLD = 20_000  # objects: a list of 1,000 tasks is not worth a look
-TASKS = (TaskController, TrashController, HistoryController)
+TASKS = (
+    *(TaskController, TrashController, HistoryController),
+    *(ListController, LabelController, TaskLabelController),
+)
 ALWAYS = (*TASKS, health.service, health.live, health.ready, health.healthy)
 ACCOUNTS = (AccountController, SessionController)
 

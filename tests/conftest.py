@@ -277,7 +277,7 @@ async def clear(sql: asyncpg.Connection) -> Callable[[], Awaitable[None]]:
     steps = [
         *("BEGIN", f"LOCK {', '.join(tables)}", "SET LOCAL session_replication_role = replica"),  # no trigger
         *(f"DELETE FROM {table}" for table in tables),
-        *("SELECT setval('tasks_id_seq', 1, false)", "COMMIT"),
+        *("SELECT setval('tasks_id_seq', 1, false), setval('task_lists_id_seq', 1, false)", "COMMIT"),
     ]
     delete = "; ".join(steps)
 

@@ -19,7 +19,10 @@ from app.tasks.idempotency import ChangeStatement
 from app.tasks.listing import queries
 from app.tasks.listing.parameters import SORTS
 
-OWNED = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_indexes", "task_words", "task_titles")
+OWNED = (
+    *("tasks", "task_versions", "revisions", "idempotency_keys", "task_indexes", "task_words", "task_titles"),
+    *("task_lists", "task_labels"),
+)
 OF_OWNER = re.compile(r'(?:"\w+"\.)?"user_id" = (?=\$\d)')
 # Whose rows a statement is about; what else it asks of its owner serves that.
 OF_ITS_ROWS = re.compile(r'"(?:tasks|task_versions)"\."user_id" = (?=\$\d)')

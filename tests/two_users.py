@@ -77,6 +77,7 @@ LISTS = PAGES | st.fixed_dictionaries(
     },
 )
 
+LABELS = st.sampled_from(["home", "b", "a/b"])
 UIDS = ["01936c1e-7c3a-7000-9b1d-0d9d6f1d2a11", "01936c1e-7c3a-7000-9b1d-0d9d6f1d2a12"]  # of both of them
 NO_TASK, NO_ID = 2**53 - 1, "never-was"
 SLOW = 2  # steps of a walk that may hash a password
@@ -94,6 +95,8 @@ class Somebody:
         self.password = password
         self.tasks: dict[int, dict[str, Any]] = {}
         self.trash: dict[int, dict[str, Any]] = {}
+        self.lists: dict[int, dict[str, Any]] = {}
+        self.trashed_lists: dict[int, tuple[dict[str, Any], set[int]]] = {}  # and the tasks that went with each
         self.past: dict[int, dict[int, tuple[str, dict[str, Any]]]] = {}  # what led to each version, and its content
         self.used: dict[str, tuple[Request, httpx.Response]] = {}  # by its Idempotency-Key, and what came of it
         self.keys: dict[str, dict[str, Any]] = {}  # personal access tokens
@@ -118,6 +121,7 @@ def machine(
 
         task_ids = Bundle("task_ids")
         deleted_ids = Bundle("deleted_ids")
+        list_ids = Bundle("list_ids")
         key_ids = Bundle("key_ids")
         login_ids = Bundle("login_ids")
 
@@ -132,6 +136,8 @@ def machine(
                 # What is there, not what should be: the walk before may have found a fault.
                 for task in self.ask(who, "GET", "/api/tasks").json()["data"]:
                     self.ask(who, "DELETE", f"/api/tasks/{task['id']}")
+                for each in self.ask(who, "GET", "/api/lists").json()["data"]:
+                    self.ask(who, "DELETE", f"/api/lists/{each['id']}")
                 for key in somebody.keys:
                     self.ask(who, "DELETE", f"/api/auth/tokens/{key}")
                 for session in somebody.logins:
@@ -139,6 +145,8 @@ def machine(
                 self.ask(who, "DELETE", "/api/trash")
                 for what in (somebody.tasks, somebody.trash, somebody.past, somebody.used):
                     what.clear()
+                somebody.lists.clear()
+                somebody.trashed_lists.clear()
                 somebody.keys.clear()
                 somebody.logins.clear()
 
@@ -210,17 +218,21 @@ def machine(
             before, first = used[key]
             if before == request:
                 steps["a change that was made before"] += 1
-                self.is_told_again(who, first, answer)
+                self.is_told_again(who, first, answer, of_lists=path.startswith("/api/lists"))
             else:
                 steps["a key of another change"] += 1
                 assert answer.status_code == 422
                 assert answer.json()["error"]["code"] == "IDEMPOTENCY_KEY_REUSED"
             return None
 
-        def is_told_again(self, who: str, first: httpx.Response, answer: httpx.Response) -> None:
+        def is_told_again(
+            self, who: str, first: httpx.Response, answer: httpx.Response, *, of_lists: bool = False
+        ) -> None:
             """It is the first answer, but for tasks that are gone for good."""
             told = first.json()["data"] if first.content else None
             there = {*people[who].tasks, *people[who].trash}
+            if of_lists:
+                there = {*people[who].lists, *people[who].trashed_lists}
             if isinstance(told, dict) and told["id"] not in there:
                 assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
                 return
@@ -352,6 +364,46 @@ def machine(
                 flipped = not people[who].tasks[task_id]["completed"]
                 self.changed(who, task_id, after, completed=flipped if completed is None else completed)
 
+        @rule(who=WHO, task_id=task_ids, name=LABELS, is_wanted=st.booleans(), match=MATCHES, key=KEYS)
+        def label(self, who: str, task_id: int, name: str, is_wanted: bool, match: str | None, key: str | None) -> None:
+            path = f"/api/tasks/{{}}/labels/{name.replace('/', '%2F')}"
+            method = "PUT" if is_wanted else "DELETE"
+            after = self.change(who, task_id, method, path, None, match, key=key)
+            if after:
+                before = people[who].tasks[task_id]
+                names = [each for each in before["labels"] if each != name]
+                if is_wanted == (name in before["labels"]):
+                    assert after == before
+                else:
+                    self.changed(who, task_id, after, labels=names + [name] * is_wanted)
+
+        @rule(who=WHO, name=LABELS, other=LABELS, color=st.sampled_from(["#c0ffee", None]), deletes=st.booleans())
+        def change_label(self, who: str, name: str, other: str, color: str | None, deletes: bool) -> None:
+            path = f"/api/labels/{name.replace('/', '%2F')}"
+            steps["PATCH or DELETE /api/labels/{}"] += 1
+            body = None if deletes else {"name": other, "color": color}
+            there = {each["name"] for each in self.ask(who, "GET", "/api/labels").json()["data"]}
+            answer = self.ask(who, "DELETE" if deletes else "PATCH", path, body)
+            assert answer.status_code == (404 if name not in there else 204 if deletes else 200), answer.text
+            if answer.is_success and (deletes or name != other):
+                self.relabelled(who, name, None if deletes else other)
+
+        def relabelled(self, who: str, name: str, other: str | None) -> None:
+            mine, trash = people[who].tasks, people[who].trash
+            listed = {task["id"]: task for task in self.ask(who, "GET", "/api/tasks").json()["data"]}
+            for task_id, before in [*mine.items()]:
+                if name in before["labels"]:
+                    names = [other if each == name else each for each in before["labels"]]
+                    self.changed(who, task_id, listed[task_id], labels=[*dict.fromkeys(filter(None, names))])
+            for trashed in self.trash(who):
+                before = trash[trashed["id"]]
+                if name in before["labels"]:
+                    names = [other if each == name else each for each in before["labels"]]
+                    told = {each: trashed[each] for each in ("updated_at", "version")}
+                    assert trashed == {**before, **told, "labels": [*dict.fromkeys(filter(None, names))]}
+                    trash[trashed["id"]] = trashed
+                    self.remember(who, trashed, "changed")
+
         @rule(target=deleted_ids, who=WHO, task_id=task_ids, match=MATCHES, key=KEYS)
         def delete(self, who: str, task_id: int, match: str | None, key: str | None) -> Any:
             if self.change(who, task_id, "DELETE", "/api/tasks/{}", match=match, key=key) is None:
@@ -409,6 +461,103 @@ def machine(
                 assert after["updated_at"] > before["updated_at"]
                 people[who].tasks[task_id] = after
                 self.remember(who, after, "changed")
+
+        # Lists
+
+        @rule(target=list_ids, who=WHO, name=TITLES, key=KEYS)
+        def make_list(self, who: str, name: str, key: str | None) -> Any:
+            steps["POST /api/lists"] += 1
+            answer = self.send(who, "POST", "/api/lists", {"name": name}, key=key)
+            return multiple() if answer is None else self.made(who, answer, name)
+
+        @rule(target=list_ids, who=WHO, name=TITLES, uid=st.sampled_from(UIDS))
+        def make_list_with_uid(self, who: str, name: str, uid: str) -> Any:
+            steps["PUT /api/lists/{} that creates"] += 1
+            answer = self.ask(who, "PUT", f"/api/lists/{uid}", {"name": name}, {"if-none-match": "*"})
+            there = [*people[who].lists.values(), *(each for each, _ in people[who].trashed_lists.values())]
+            if taken := [each for each in there if each["uid"] == uid]:
+                assert (answer.status_code, answer.json()["error"]["current"]["id"]) == (412, taken[0]["id"])
+                return multiple()
+            return self.made(who, answer, name)
+
+        def made(self, who: str, answer: httpx.Response, name: str) -> int:
+            assert answer.status_code == 201, answer.text
+            told = answer.json()["data"]
+            assert (told["name"], told["color"], told["archived_at"]) == (name.strip(), None, None)
+            people[who].lists[told["id"]] = told
+            return told["id"]
+
+        @rule(who=WHO, list_id=list_ids)
+        def read_list(self, who: str, list_id: int) -> None:
+            mine = people[who].lists
+            assert self.on_one(who, mine, list_id, "GET", "/api/lists/{}") == mine.get(list_id)
+
+        @rule(who=WHO, list_id=list_ids, archived=st.booleans(), match=MATCHES, key=KEYS)
+        def archive_list(self, who: str, list_id: int, archived: bool, match: str | None, key: str | None) -> None:
+            mine = people[who].lists
+            after = self.change(who, list_id, "PATCH", "/api/lists/{}", {"archived": archived}, match, mine, key)
+            if after:
+                told = {name: after[name] for name in ("updated_at", "version", "archived_at")}
+                assert after == {**mine[list_id], **told}
+                assert (after["archived_at"] is not None) == archived
+                mine[list_id] = after
+
+        @rule(who=WHO, list_id=list_ids, to_inbox=st.booleans(), match=MATCHES, key=KEYS)
+        def delete_list(self, who: str, list_id: int, to_inbox: bool, match: str | None, key: str | None) -> None:
+            somebody, path = people[who], f"/api/lists/{{}}{'?tasks=inbox' if to_inbox else ''}"
+            if self.change(who, list_id, "DELETE", path, match=match, mine=somebody.lists, key=key) is None:
+                return
+            inside = [task_id for task_id, task in somebody.tasks.items() if task["list_id"] == list_id]
+            gone = somebody.lists.pop(list_id)
+            for task_id in inside:
+                if to_inbox:
+                    self.changed(
+                        who, task_id, self.ask(who, "GET", f"/api/tasks/{task_id}").json()["data"], list_id=None
+                    )
+                else:
+                    self.deleted(who, task_id)
+            if keeps:
+                somebody.trashed_lists[list_id] = gone, set() if to_inbox else {*inside}
+
+        @rule(who=WHO, list_id=list_ids, key=KEYS)
+        def restore_list(self, who: str, list_id: int, key: str | None) -> None:
+            somebody = people[who]
+            mine = {list_id: before for list_id, (before, _) in somebody.trashed_lists.items()}
+            after = self.change(who, list_id, "POST", "/api/lists/{}/restore", mine=mine, key=key)
+            if after:
+                before, inside = somebody.trashed_lists.pop(list_id)
+                assert after == {**before, **{name: after[name] for name in ("updated_at", "version")}}
+                somebody.lists[list_id] = after
+                for task_id in inside & {*somebody.trash}:
+                    if somebody.trash[task_id]["list_id"] == list_id:
+                        self.restored(who, task_id, self.ask(who, "GET", f"/api/tasks/{task_id}").json()["data"])
+
+        def takes_tasks(self, who: str, list_id: int, task: dict[str, Any]) -> bool:
+            found = people[who].lists.get(list_id)
+            return found is not None and (found["archived_at"] is None or task["list_id"] == list_id)
+
+        @rule(who=WHO, task_id=task_ids, list_id=list_ids, key=KEYS)
+        def put_into_list(self, who: str, task_id: int, list_id: int, key: str | None) -> None:
+            task, path = people[who].tasks.get(task_id), "/api/tasks/{}"
+            if task is None or self.takes_tasks(who, list_id, task):
+                after = self.change(who, task_id, "PATCH", path, {"list_id": list_id}, key=key)
+                self.changed(who, task_id, after, list_id=list_id)
+                return
+            steps["PATCH /api/tasks/{} into no list"] += 1
+            answer = self.send(who, "PATCH", path.format(task_id), {"list_id": list_id}, key=key)
+            never_was = self.ask(who, "PATCH", path.format(task_id), {"list_id": NO_TASK})
+            if answer is not None:
+                assert answer.status_code == 422, answer.text
+                assert (answer.content, telling(answer)) == (never_was.content, telling(never_was))
+
+        @rule(who=WHO, list_id=list_ids)
+        def list_one(self, who: str, list_id: int) -> None:
+            steps["GET /api/tasks of a list"] += 1
+            archived = {the_id for the_id, each in people[who].lists.items() if each["archived_at"]}
+            for query, wanted in ((f"list={list_id}", {list_id}), ("archived=true", archived), ("list=inbox", {None})):
+                found = self.ask(who, "GET", f"/api/tasks?{query}").json()["data"]
+                mine = [task for task in people[who].tasks.values() if task["list_id"] in wanted]
+                assert {task["id"]: task for task in found} == {task["id"]: task for task in mine}
 
         # Many changes at once
 
@@ -598,12 +747,17 @@ def machine(
             mine = people[who].trash
             after = self.change(who, task_id, "POST", "/api/tasks/{}/restore", match=match, mine=mine, key=key)
             if after:
-                before = mine.pop(task_id)
-                told = {name: after[name] for name in ("updated_at", "version")}
-                assert {**after, "deleted_at": before["deleted_at"]} == {**before, **told}
-                assert after["version"] > before["version"]
-                people[who].tasks[task_id] = after
-                self.remember(who, after, "restored")
+                self.restored(who, task_id, after)
+
+        def restored(self, who: str, task_id: int, after: dict[str, Any]) -> None:
+            before = people[who].trash.pop(task_id)
+            told = {name: after[name] for name in ("updated_at", "version")}
+            if before["list_id"] not in people[who].lists:
+                told["list_id"] = None
+            assert {**after, "deleted_at": before["deleted_at"]} == {**before, **told}
+            assert after["version"] > before["version"]
+            people[who].tasks[task_id] = after
+            self.remember(who, after, "restored")
 
         @rule(who=WHO, task_id=deleted_ids, match=MATCHES, key=KEYS)
         def purge(self, who: str, task_id: int, match: str | None, key: str | None) -> None:
@@ -611,7 +765,7 @@ def machine(
             if self.change(who, task_id, "DELETE", "/api/trash/{}", match=match, mine=mine, key=key) is not None:
                 del mine[task_id], people[who].past[task_id]
 
-        @precondition(lambda _: any(each.trash for each in people.values()))
+        @precondition(lambda _: any(each.trash or each.trashed_lists for each in people.values()))
         @rule(who=WHO, key=KEYS)
         def empty_the_trash(self, who: str, key: str | None) -> None:
             steps["DELETE /api/trash"] += 1
@@ -622,6 +776,7 @@ def machine(
             for task_id in people[who].trash:
                 del people[who].past[task_id]
             people[who].trash.clear()
+            people[who].trashed_lists.clear()
 
         def trash(self, who: str) -> list[dict[str, Any]]:
             answer = self.ask(who, "GET", "/api/trash")
@@ -637,6 +792,10 @@ def machine(
             if action == "changed" and {**past[max(past)][1], **done} == content:
                 turned = past[max(past)][1]["completed"] != content["completed"]
                 action = ("completed" if content["completed"] else "reopened") if turned else "changed"
+            if action == "changed" and [name for name in CONTENT if past[max(past)][1][name] != content[name]] == [
+                "labels"
+            ]:
+                action = "labelled"
             past[task["version"]] = (action, content)
 
         @rule(who=WHO, task_id=task_ids, limit=st.sampled_from([1, 2, 200]))
@@ -681,7 +840,10 @@ def machine(
         ) -> None:
             after = self.change(who, task_id, "POST", "/api/tasks/{}/revert", {"version": version}, match, key=key)
             if after:
-                self.changed(who, task_id, after, **people[who].past[task_id][version][1])
+                content = people[who].past[task_id][version][1]
+                if content["list_id"] and not self.takes_tasks(who, content["list_id"], people[who].tasks[task_id]):
+                    content = {**content, "list_id": None}
+                self.changed(who, task_id, after, **content)
 
         def teardown(self) -> None:
             """Every state that anything was ever in can be brought back."""
@@ -833,6 +995,8 @@ def machine(
             listed = ask(bearer, "GET", "/api/tasks")
             assert listed.json() == {"data": newest_first}
             assert ask(bearer, "GET", "/api/trash").json() == {"data": last_deleted_first}
+            lists = sorted(people[who].lists.values(), key=lambda each: (each["position"], each["id"]))
+            assert ask(bearer, "GET", "/api/lists").json() == {"data": lists}
             return listed.headers.get("etag")
 
     return TwoUsers

@@ -12,17 +12,27 @@ from app.admin import page
 from app.admin.mount import TaskCheck
 from app.admin.staff import Staff
 from app.admin.staff_tables import StaffRow, check_other, check_superuser
-from app.admin.tables import FailedLoginRow, HistoryRow, LoginRow, PersonalTokenRow, TaskRow, TrashRow, UserRow
+from app.admin.tables import (
+    FailedLoginRow,
+    HistoryRow,
+    LabelRow,
+    ListRow,
+    LoginRow,
+    PersonalTokenRow,
+    TaskRow,
+    TrashRow,
+    UserRow,
+)
 from app.db.piccolo_engine import engine
 from app.db.tables import TaskColumns
 from app.web.failures import Invalid
 
-VIEWS: dict[str, Any] = {
-    view.table_name(): view
-    for view in (UserRow, TaskRow, TrashRow, HistoryRow, LoginRow, PersonalTokenRow, FailedLoginRow, StaffRow)
-}
+SHOWN_VIEWS = (UserRow, TaskRow, ListRow, LabelRow, TrashRow, HistoryRow, LoginRow, PersonalTokenRow, FailedLoginRow)
+VIEWS: dict[str, Any] = {view.table_name(): view for view in (*SHOWN_VIEWS, StaffRow)}
 
 OF_CONTENT = [name for name, column in vars(TaskColumns).items() if isinstance(column, Column)]
+
+FREE_CONTENT = [name for name in OF_CONTENT if name not in TaskRow.fixed]
 
 
 class Admin(NamedTuple):
@@ -60,7 +70,7 @@ def build(check_task: TaskCheck) -> Admin:
             for name in view.set_by_service():  # a request may name them, and they are ignored
                 setattr(row, name, QueryString("DEFAULT"))
             if isinstance(row, TaskRow):
-                for name, value in check_task({name: getattr(row, name) for name in OF_CONTENT}, {}).items():
+                for name, value in check_task({name: getattr(row, name) for name in FREE_CONTENT}, {}).items():
                     setattr(row, name, value)
             return row
 

@@ -62,7 +62,7 @@ class TaskRow(View, TaskColumns, _OwnedTask, Table, tablename="tasks", db=engine
     """A task that is listed."""
 
     source = "SELECT * FROM tasks WHERE deleted_at IS NULL"
-    shown, newest = "id user_id title completed due_date priority created_at updated_at", "id"
+    shown, newest = "id user_id title completed list_id due_date priority created_at updated_at", "id"
     removal = "UPDATE tasks SET deleted_at = clock_timestamp() WHERE id = {} AND deleted_at IS NULL"
     locks = (
         """
@@ -71,7 +71,7 @@ class TaskRow(View, TaskColumns, _OwnedTask, Table, tablename="tasks", db=engine
         """,
         "SELECT 1 FROM tasks WHERE id = {} FOR NO KEY UPDATE",
     )
-    fixed = ("user_id", "created_at", "updated_at", "version", "changed_by")
+    fixed = ("user_id", "list_id", "created_at", "updated_at", "version", "changed_by")
     set_once = ("user_id",)
     is_made_here = True
 
@@ -79,6 +79,30 @@ class TaskRow(View, TaskColumns, _OwnedTask, Table, tablename="tasks", db=engine
     updated_at = Timestamptz(null=False, help_text="Moved by the database, strictly forwards, on every change.")
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
     changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
+
+
+class ListRow(View, Table, tablename="lists", db=engine):
+    """A list of a user's, in the trash too."""
+
+    source = """
+        SELECT l.*,
+            (SELECT count(*) FROM tasks AS t WHERE t.user_id = l.user_id AND t.list_id = l.id AND t.deleted_at IS NULL)
+                AS tasks
+        FROM task_lists AS l
+    """
+    shown, newest = "id user_id name tasks archived_at deleted_at created_at updated_at", "id"
+
+    id = BigSerial(primary_key=True)
+    user_id = ForeignKey(references=UserRow, null=False)
+    name = Varchar(length=200, null=False)
+    tasks = BigInt(null=False, default=0, help_text="How many tasks in it are listed.")
+    color = Text(null=True, default=None)
+    position = Text(null=True, default=None, help_text="Null where it is derived from the id.")
+    archived_at = Timestamptz(null=True, default=None)
+    deleted_at = Timestamptz(null=True, default=None, help_text="When it was moved to the trash.")
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
+    version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
 
 
 class TrashRow(View, TaskColumns, _OwnedTask, Table, tablename="trash", db=engine):
@@ -91,6 +115,21 @@ class TrashRow(View, TaskColumns, _OwnedTask, Table, tablename="trash", db=engin
     created_at = Timestamptz(null=False)
     deleted_at = Timestamptz(null=False, help_text="When it was moved to the trash.")
     changed_by = Text(null=True, default=None, help_text="Whose change that was.")
+
+
+class LabelRow(View, Table, tablename="labels", db=engine):
+    """A label of an owner's. Tasks have its name; its owner renames it."""
+
+    source = "SELECT id, user_id, name, color, version, created_at, updated_at FROM task_labels"
+    shown, newest = "id user_id name color created_at updated_at", "id"
+
+    id = BigSerial(primary_key=True)
+    user_id = ForeignKey(references=UserRow, null=False)
+    name = Text(null=False, default=None)
+    color = Text(null=True, default=None)
+    version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
 
 
 class _VersionId(RowId):
@@ -106,7 +145,7 @@ class _VersionId(RowId):
         return super().__hash__()
 
 
-_TEXTS = ("title", "description", "extra")
+_TEXTS = ("title", "description", "labels", "extra")
 # A text that a change did not replace is that of the next version which keeps one, or the task's.
 _NEXT = "FROM task_versions AS n WHERE n.task_id = v.task_id AND n.version > v.version AND"
 
@@ -134,6 +173,8 @@ class HistoryRow(View, TaskColumns, _Version, Table, tablename="history", db=eng
             v.changed_at, v.changed_by,
             coalesce(v.title, (SELECT n.title {_NEXT} n.title IS NOT NULL ORDER BY n.version LIMIT 1), t.title)
                 AS title,
+            coalesce(v.labels, (SELECT n.labels {_NEXT} n.labels IS NOT NULL ORDER BY n.version LIMIT 1), t.labels)
+                AS labels,
             coalesce(v.extra, (SELECT n.extra {_NEXT} n.extra IS NOT NULL ORDER BY n.version LIMIT 1), t.extra)
                 AS extra,
             CASE WHEN v.keeps_description THEN v.description

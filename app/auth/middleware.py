@@ -23,6 +23,7 @@ from app.auth.jwt import User
 from app.observability import logs
 from app.web.access import Access
 from app.web.addresses import address_key
+from app.web.escaped_slashes import path_of
 from app.web.failures import InvalidToken, NotFound, ReadOnlyToken, TooManyRequests, Unauthorized
 from app.web.headers import RawHeaders, Singles, singles
 from app.web.rate_limit import SlidingWindowLimiter
@@ -55,7 +56,7 @@ class JWTAuthMiddleware:
         token that may only read; NotFound for accounts where there are none, and Unavailable.
         """
         if scope["type"] == "http":
-            scope["path"] = path = normalize_path(scope["path"])
+            scope["path"] = path = normalize_path(path_of(scope))
             if (declared := self.access.of(path)) is not None:
                 if declared.get("needs_accounts") and not self.authenticator.has_accounts():
                     raise NotFound

@@ -143,6 +143,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Variable("MAX_TASKS", parsing.whole_number(0, 1_000_000)),
         "How many tasks a user may store, those in the trash included. 0: any number",
     ] = 50_000
+    max_lists: Annotated[
+        int,
+        Variable("MAX_LISTS", parsing.whole_number(0, 10_000)),
+        "How many lists a user may store, those in the trash included. 0: any number",
+    ] = 500
+    max_labels: Annotated[
+        int,
+        Variable("MAX_LABELS", parsing.whole_number(1, 10_000)),
+        "How many labels a user may have",
+    ] = 500
     log_level: Annotated[
         str,
         Variable("LOG_LEVEL", parsing.choice("debug", "info", "warning", "error", "critical")),

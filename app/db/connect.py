@@ -35,7 +35,10 @@ FOREIGN_OPTIONS = {
 
 # What the service wants to know at its start; and on the way, a trigger is told what a pooler would not pass on.
 ABOUT = f"""
-    WITH "kept" AS (UPDATE "task_settings" SET "history_versions" = $1 WHERE "history_versions" <> $1)
+    WITH "kept" AS (
+        UPDATE "task_settings" SET "history_versions" = $1, "max_labels" = $2
+        WHERE ("history_versions", "max_labels") <> ($1, $2)
+    )
     SELECT row_security_active(to_regclass('tasks')) IS NOT FALSE AS has_rls, {user_table.IS_OURS} AS is_ours
 """
 
@@ -93,7 +96,7 @@ async def begin(pool: Pool, settings: Settings) -> tuple[bool, bool]:
     """
     if settings.database_schema not in (None, (await pool.run("SELECT current_schema()", []))[0][0]):
         raise search_path.NotFirst
-    [(has_rls, is_ours)] = await pool.run(ABOUT, [settings.history_versions])
+    [(has_rls, is_ours)] = await pool.run(ABOUT, [settings.history_versions, settings.max_labels])
     return has_rls, is_ours
 
 

@@ -9,7 +9,7 @@ APP_CONFIG = AppConfig(
     app_name="tasks",
     migrations_folder_path=str(ROOT / "piccolo_migrations"),
     table_classes=[
-        *(t.User, t.Revision, t.Task, t.TaskVersion, t.IdempotencyKey, t.RateLimit),
-        *(t.Credential, t.LoginSession, t.PersonalAccessToken),
+        *(t.User, t.Revision, t.Task, t.TaskVersion, t.TaskLabel, t.IdempotencyKey, t.RateLimit),
+        *(t.Credential, t.LoginSession, t.PersonalAccessToken, t.TaskList),
     ],
 )

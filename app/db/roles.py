@@ -15,9 +15,12 @@ READ_AND_WRITE: tuple[str, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 WRITABLE_TABLES = (
     *("user", "tasks", "revisions", "task_versions", "old_versions", "task_indexes", "task_words", "task_titles"),
     *("idempotency_keys", "leaving_users", "rate_limits", "credentials", "login_sessions", "personal_access_tokens"),
+    *("task_lists", "task_labels"),
 )
 SERVICE = dict.fromkeys(WRITABLE_TABLES, READ_AND_WRITE) | {
     "tasks_id_seq": ("USAGE",),
+    "task_lists_id_seq": ("USAGE",),
+    "task_labels_id_seq": ("USAGE",),
     "task_settings": ("SELECT", "UPDATE"),
     "tasks_found": ("EXECUTE",),
     "tasks_next_revision": ("EXECUTE",),

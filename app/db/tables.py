@@ -9,6 +9,7 @@ import warnings
 
 from piccolo.columns import (
     JSON,
+    JSONB,
     UUID,
     Array,
     BigInt,
@@ -58,11 +59,13 @@ class TaskColumns:
     description = Text(null=True, default=None)
     completed = Boolean(null=False, default=False)
     completed_at = Timestamptz(null=True, default=None)
+    list_id = BigInt(null=True, default=None, help_text="One of its owner's lists; null is the inbox.")
     start_date = Date(null=True, default=None)
     due_date = Date(null=True, default=None)
     due_time = Time(null=True, default=None)
     time_zone = Text(null=True, default=None)
     priority = SmallInt(null=False, default=0)
+    labels = JSONB(null=False, default="[]")
     estimate_minutes = SmallInt(null=True, default=None)
     extra = JSON(null=False, default="{}")
 
@@ -83,6 +86,24 @@ class Task(TaskColumns, Table, tablename="tasks", db=engine):
     title_has_text = Check("btrim(title) <> ''")
 
 
+class TaskList(Table, tablename="task_lists", db=engine):
+    """A list of one owner, in which tasks can be. A task in no list is in the inbox."""
+
+    id = BigSerial(primary_key=True)
+    uid = UUID(null=True, default=None, help_text="Null where its client chose none: then it is derived from the id.")
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False)
+    name = Varchar(length=200, null=False)
+    color = Text(null=True, default=None, help_text="`#rrggbb`.")
+    position = Text(null=True, default=None, help_text="Null where its client chose none, as `uid`.")
+    archived_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
+    version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
+    deleted_at = Timestamptz(null=True, default=None, help_text="When it was moved to the trash.")
+
+    name_has_text = Check("btrim(name) <> ''")
+
+
 class TaskVersion(Table, tablename="task_versions", db=engine):
     """What a task was before a change, which a trigger keeps. How it is now, the task itself tells.
 
@@ -97,11 +118,13 @@ class TaskVersion(Table, tablename="task_versions", db=engine):
     description = Text(null=True, default=None)
     completed = Boolean(null=False, default=False)
     completed_at = Timestamptz(null=True, default=None)
+    list_id = BigInt(null=True, default=None)
     start_date = Date(null=True, default=None)
     due_date = Date(null=True, default=None)
     due_time = Time(null=True, default=None)
     time_zone = Text(null=True, default=None)
     priority = SmallInt(null=False, default=0)
+    labels = JSONB(null=True, default=None, help_text="Null where the change did not replace them.")
     estimate_minutes = SmallInt(null=True, default=None)
     extra = JSON(null=True, default=None, help_text="Null where the change did not replace it.")
     deleted_at = Timestamptz(null=True, default=None)
@@ -113,6 +136,19 @@ class TaskVersion(Table, tablename="task_versions", db=engine):
         default=0,
         help_text="Over 1 where there were states before it, which are gone, or are counted here.",
     )
+
+
+class TaskLabel(Table, tablename="task_labels", db=engine):
+    """A label of an owner's. Its tasks have its name, in their column `labels`; the key of each is unique."""
+
+    id = BigSerial(primary_key=True)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False)
+    name = Text(null=False, default=None)
+    key = Text(null=False, default=None, help_text="The name without regard to case.")
+    color = Text(null=True, default=None)
+    version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
 
 
 class Revision(Table, tablename="revisions", db=engine):

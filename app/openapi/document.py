@@ -29,6 +29,8 @@ from app.web.query import Documented
 TAGS = [
     Tag(name="Login", description="Begin here where there is no auth server: sign up, or log in."),
     Tag(name="Tasks", description="The caller's own tasks. Somebody else's are not found."),
+    Tag(name="Lists", description="Lists, in which tasks can be. Those in none are in the inbox."),
+    Tag(name="Labels", description="The caller's labels, and one label of a task."),
     Tag(name="Trash", description="Deleted tasks: they can be restored, or deleted for good."),
     Tag(name="History", description="What was changed of a task, by whom, and how to bring it back."),
     Tag(name="Accounts", description="The caller's own account: profile, password, logins, personal access tokens."),
@@ -75,7 +77,15 @@ def document(handlers: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     }
     described = [handler.opt.get("described", Described()) for handler in handlers_by_id.values()]
     components = schema["components"]
-    components["schemas"] = schemas([*components["schemas"], *(each.also.__name__ for each in described if each.also)])
+    bodies = {
+        failure.documented_as
+        for handler in handlers_by_id.values()
+        for spec in (handler.responses or {}).values()
+        if isinstance(spec, FailureSpec)
+        for failure in spec.failures
+    }
+    more = (each.also.__name__ for each in described if each.also)
+    components["schemas"] = schemas([*components["schemas"], *more, *bodies])
     components["headers"] = dict(HEADER_OBJECTS)
     for each in described:
         components["headers"] |= each.headers | each.when_created
@@ -94,7 +104,7 @@ def _failure(spec: FailureSpec, components: dict[str, Any], *, counts: bool) -> 
     first, *_, last = spec.failures[0], spec.failures[-1]
     telling = [*LIMITED] if counts and first.status not in UNLIMITED else []
     body = {
-        "schema": {"$ref": REF.format(name="ErrorBody")},
+        "schema": {"$ref": REF.format(name=max((each.documented_as for each in spec.failures), key=len))},
         "examples": {
             each.message: {"value": msgspec.json.decode(encode(ErrorBody(each.error())))} for each in spec.failures
         },

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from app.web.envelopes import Error
 from app.web.failures import Failure
 
 REF = "#/components/schemas/{name}"
@@ -32,8 +33,10 @@ def schemas(names: Iterable[str]) -> dict[str, Any]:
         schema["description"] = schema["description"].partition("\n\n")[0]
         for each in _objects(schema):
             _make_plain(each)
-    if "Error" in found:
-        found["Error"]["properties"]["code"] = {"$ref": REF.format(name="ErrorCode")}
+    errors = [name for name in found if issubclass(structs.get(name, msgspec.Struct), Error)]
+    for name in errors:
+        found[name]["properties"]["code"] = {"$ref": REF.format(name="ErrorCode")}
+    if errors:
         found["ErrorCode"] = {
             "title": "ErrorCode",
             "description": "What went wrong, for programs. A code never changes; later versions may have more.",

@@ -16,16 +16,19 @@ TOO_LONG = secrets.token_hex(16)  # in place of a description that was left out;
 SHORT_DESCRIPTION = f"""CASE WHEN octet_length("description") > :inline::int THEN '{TOO_LONG}' ELSE "description" END"""
 # That of an empty one, which most are, is told without reading it.
 EXTRA_SIZE = """CASE WHEN pg_column_size("extra") > 6 THEN octet_length("extra"::text) ELSE 0 END"""
-# The same where `extra` counts too. Where that alone is too long, it is null.
+LABELS_SIZE = """CASE WHEN pg_column_size("labels") > 8 THEN octet_length("labels"::text) ELSE 0 END"""
+MORE_SIZE = f"{EXTRA_SIZE} + {LABELS_SIZE}"
+# The same where `extra` and `labels` count too. Where one of them alone is too long, it is null.
 SHORT_TEXTS = {
     "description": f"""
-        CASE WHEN coalesce(octet_length("description"), 0) + {EXTRA_SIZE} > :inline::int THEN '{TOO_LONG}'
+        CASE WHEN coalesce(octet_length("description"), 0) + {MORE_SIZE} > :inline::int THEN '{TOO_LONG}'
         ELSE "description" END
     """,
     "extra": f'CASE WHEN {EXTRA_SIZE} <= :inline::int THEN "extra" END',
+    "labels": f'CASE WHEN {LABELS_SIZE} <= :inline::int THEN "labels" END',
 }
-TITLE_SIZE = f'octet_length("title") + {EXTRA_SIZE}'
-TEXT_SIZE = f'coalesce(octet_length("title"), 0) + coalesce(octet_length("description"), 0) + {EXTRA_SIZE}'
+TITLE_SIZE = f'octet_length("title") + {MORE_SIZE}'
+TEXT_SIZE = f'coalesce(octet_length("title"), 0) + coalesce(octet_length("description"), 0) + {MORE_SIZE}'
 
 
 def inline(rows: int) -> int:

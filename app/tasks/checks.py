@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import force_setattr
 
 from app.tasks import zones
+from app.tasks.uids import MAX_DERIVED_ID, UidKind, id_in, parse_uid
 from app.web import text as web_text
 from app.web.failures import Invalid
 
@@ -89,6 +90,21 @@ def checked_number(field: str, least: int, most: int, otherwise: int | None) -> 
         return number
 
     return check
+
+
+def checked_list_id(sent: int | str | None) -> int | str | None:
+    """Return the id of a list, or a uid that its client has chosen, in lower case. Raises Invalid for what is none."""
+    if isinstance(sent, str) and (uid := parse_uid(sent)) is not None:
+        derived = id_in(UidKind.LIST, uid)
+        return uid if derived is None else derived
+    if isinstance(sent, str) or (sent is not None and not 0 < sent <= MAX_DERIVED_ID):
+        raise no_such_list()
+    return sent
+
+
+def no_such_list() -> Invalid:
+    """Return the failure of a task that is put into a list which is not its owner's, or takes none."""
+    return Invalid("list_id", "List id must be the id or uid of a list of yours that is not archived")
 
 
 def check_together(content: Any) -> None:

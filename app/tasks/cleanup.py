@@ -98,6 +98,7 @@ async def run(trash_days: int) -> None:
     jobs = (
         CleanupJob("keys of requests", removal.FIND_KEYS, removal.REMOVE_KEYS),
         CleanupJob("tasks in the trash", removal.FIND_TRASH, removal.REMOVE_TRASH, days=trash_days),
+        CleanupJob("lists in the trash", removal.FIND_LISTS, removal.REMOVE_LISTS, days=trash_days),
         CleanupJob("users who have left", removal.FIND_USERS, removal.forget_users),
         CleanupJob("histories of tasks that are gone", removal.FIND_HISTORIES, removal.forget_histories),
     )

@@ -18,7 +18,14 @@ from app.tasks.change import OF_ANY_VERSION, RequestedChange
 from app.tasks.creation import create_task
 from app.tasks.described import CREATED, INVALID_ID, INVALID_TITLE, ON_ONE
 from app.tasks.etags import KNOWN, IfNoneMatch, listed, states, tagged
-from app.tasks.failures import Conflict, IndexNotReady, LimitReached, PreconditionFailed, TaskNotFound
+from app.tasks.failures import (
+    Conflict,
+    IndexNotReady,
+    LabelLimitReached,
+    LimitReached,
+    PreconditionFailed,
+    TaskNotFound,
+)
 from app.tasks.listing import pages
 from app.tasks.listing.parameters import REQUESTED_LIST, RequestedList
 from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, created, done, revised
@@ -147,7 +154,7 @@ class TaskController(TaskRoutes):
         operation_id="replaceTask",
         summary="Replace a task",
         described=described.REPLACED_TASK,
-        responses=CREATED | failure_responses(400, 415, LimitReached, INVALID_TITLE, *ON_ONE),
+        responses=CREATED | failure_responses(400, 415, LimitReached, LabelLimitReached, INVALID_TITLE, *ON_ONE),
     )
     async def replace(
         self,
@@ -175,7 +182,7 @@ class TaskController(TaskRoutes):
         operation_id="patchTask",
         summary="Change some of a task's fields",
         described=described.PATCHED_TASK,
-        responses=failure_responses(400, UnsupportedPatch, INVALID_TITLE, *ON_ONE),
+        responses=failure_responses(400, LabelLimitReached, UnsupportedPatch, INVALID_TITLE, *ON_ONE),
     )
     async def change(
         self, change: RequestedChange, task_id: FromPath[int], data: JSONBody[TaskPatch]

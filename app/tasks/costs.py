@@ -9,6 +9,7 @@ from collections.abc import Callable
 from app.auth.jwt import User as Owner
 from app.db.engine import database
 from app.db.statements import Statement
+from app.tasks.listing.filters import INBOX
 from app.tasks.listing.parameters import Query
 from app.tasks.queries import OWNED_BY_CALLER
 
@@ -19,6 +20,8 @@ OPERATIONS = 10  # of a batch
 TASKS_RETURNED = 1_000  # by a list that has no limit
 TASKS_FOUND = 2_500  # by words, on all pages together
 TASKS_LOOKED_AT = 5_000  # for a filter, a count or an order that no index has, or for an index that lacks changes
+
+TASKS_MOVED = 100  # with their list
 
 INDEXED = ("created_at", "title", "relevance")  # orders
 
@@ -49,5 +52,6 @@ async def of_looking_through(owner: Owner) -> int:
 
 def looks_through(query: Query) -> bool:
     """Tell whether a list may have to look at all tasks of its owner."""
-    is_filtered = any(value is not None for value in query.filters().values())
+    by_index = () if query.list == INBOX else ("list",)
+    is_filtered = any(value is not None for name, value in query.filters().items() if name not in by_index)
     return query.count or is_filtered or query.sort.lstrip("-") not in INDEXED

@@ -11,6 +11,7 @@ from app.tasks.by_uid import check_that_it_was_the_uid, find_by_uid
 from app.tasks.change import Change
 from app.tasks.failures import Conflict, LimitReached
 from app.tasks.idempotency import ChangeStatement, execute
+from app.tasks.in_list import execute_whole, put_list_id
 from app.tasks.queries import COLUMNS, COMMON_FIELDS, FIELD_NAMES, values_of
 from app.tasks.revisions import NEXT_REVISION, NEXT_REVISION_FOR_ANOTHER, RAISED_AT
 from app.tasks.structs import Task, TaskContent, check_fits
@@ -78,10 +79,11 @@ async def create_task(change: Change, content: TaskContent, max_tasks: int = 0, 
 
 async def _create_whole(change: Change, content: TaskContent, max_tasks: int, uid: str | None) -> Sequence[Any]:
     """Raises Conflict; and Unavailable where the other one was deleted for good each time that it was looked at."""
+    await put_list_id(change.owner, content)
     text = encode(given(content) | {"uid": uid}).decode()
     for _ in range(CREATE_ATTEMPTS):
         try:
-            return await execute(CREATE_WHOLE, change, max_tasks=max_tasks, content=text)
+            return await execute_whole(CREATE_WHOLE, change, max_tasks=max_tasks, content=text)
         except asyncpg.UniqueViolationError as error:
             check_that_it_was_the_uid(error)
         if there := await find_by_uid(change.owner, str(uid)):

@@ -9,6 +9,7 @@ from app.tasks.batch.operations import MAX_BATCH_BYTES
 from app.tasks.failures import (
     Conflict,
     InOperation,
+    LabelLimitReached,
     LimitReached,
     PreconditionFailed,
     PreconditionRequired,
@@ -51,7 +52,8 @@ PREFERENCE_APPLIED: Object = {
 }
 OF_CHANGES: Object = IDEMPOTENT_REPLAYED | {
     "X-Revision": {
-        "description": "The revision of the caller's tasks that this change made: the highest version that it gave.",
+        "description": "The revision that this change made: the version of its task, list or label; of several tasks "
+        "the highest.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1, "examples": [7]},
     }
 }
@@ -62,10 +64,13 @@ CREATED: dict[int, ResponseSpec] = {201: ResponseSpec(TaskData, generate_example
 INVALID_ID = Invalid("id", "The id must be an integer in its plain spelling, or a UUID")
 INVALID_TITLE = Invalid("title", "Title is required")
 ON_ONE = (401, 403, TaskNotFound, PreconditionFailed, 413, INVALID_ID, KeyReused, PreconditionRequired, 429, 503)
-WHEN_CREATED = (400, 401, 403, TaskNotFound, LimitReached, Conflict, 413, 415, INVALID_TITLE, KeyReused, 429, 503)
+WHEN_CREATED = (
+    *(400, 401, 403, TaskNotFound, LimitReached, LabelLimitReached, Conflict, 413, 415, INVALID_TITLE, KeyReused),
+    *(429, 503),
+)
 WHEN_COMPLETED = (400, 415, INVALID_ID, Invalid("completed", NOT_COMPLETED), *ON_ONE)
 IN_BATCH = (
-    *(400, 401, 403, LimitReached, PayloadTooLarge(MAX_BATCH_BYTES), 415, 429, 503),
+    *(400, 401, 403, LimitReached, LabelLimitReached, PayloadTooLarge(MAX_BATCH_BYTES), 415, 429, 503),
     InOperation(1, TaskNotFound()),
     InOperation(0, PreconditionFailed.example()),
     InOperation(3, Invalid("operations[3].data.title", INVALID_TITLE.message)),

@@ -1,8 +1,10 @@
 """The failures of tasks."""
 
+import asyncpg
 import msgspec
 
 from app.tasks.etags import etag
+from app.tasks.label_names import too_many_labels
 from app.tasks.structs import EXAMPLE_TASK, Task
 from app.web.envelopes import Error
 from app.web.failures import Failure, Invalid, NotFound, Unavailable
@@ -79,6 +81,27 @@ class LimitReached(Failure):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.message = f"You have {limit} tasks, the trash included, and there can be no more. Delete some for good."
+
+
+class LabelLimitReached(LimitReached):
+    """The owner has as many labels as MAX_LABELS allows."""
+
+    of_example = (500,)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.message = f"You have {limit} labels, and there can be no more. Delete some."
+
+
+def label_refusal(error: asyncpg.CheckViolationError) -> Exception:
+    """Return the failure that `tasks_label` has raised; the error itself where something else has."""
+    match getattr(error, "constraint_name", ""):
+        case "labels_of_owner":
+            return LabelLimitReached(int(getattr(error, "detail", "0")))
+        case "labels_of_task":
+            return too_many_labels()
+        case _:
+            return error
 
 
 class PreconditionRequired(Failure):

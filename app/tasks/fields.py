@@ -3,67 +3,20 @@
 The structs of bodies and answers, the SQL of changes and of the history, and the OpenAPI document follow from it.
 """
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any
 
-from msgspec import NODEFAULT, UNSET, Meta, Raw
+from msgspec import NODEFAULT, Meta, Raw
 
-from app.db.statements import on_the_wire
 from app.tasks import checks, zones
 from app.tasks.checks import MAX_ESTIMATE, MAX_PRIORITY, MAX_TITLE
 from app.tasks.extra import MAX_DEPTH, MAX_EXTRA_BYTES, checked_extra
+from app.tasks.field import Field
+from app.tasks.label_names import SENT_LABELS, SHOWN_LABELS, checked_labels
+from app.tasks.uids import SentReference, ShownReference
 from app.web import text as web_text
 
 MAX_DESCRIPTION = 32_768  # characters of a new one; there are longer ones from before
-
-
-class Field(NamedTuple):
-    """A field, and a column of the same name of `tasks` and of `task_versions`."""
-
-    name: str
-    sql: str  # the type of its parameter in SQL
-    shown: Any  # its type in an answer
-    sent: Any  # its type in a body; null where it may be
-    # Its value in a POST or PUT without it: UNSET leaves it as it is, NODEFAULT refuses the request.
-    absent: Any = UNSET
-    # Its SQL in a task that is created without it; `{completed}` and `{at}` are the task's own, and the time.
-    initial: str = "NULL"
-    is_nullable: bool = True  # whether a change can set null
-    check: Callable[[Any], Any] | None = None  # returns the value to store; raises Invalid. The admin asks it alone
-    kept: str = ""  # the SQL that tells whether a version keeps it; each does, unless only a replaced one is kept
-    # Whether every client sends it. A statement binds each of these by itself, and a body with another one as a whole.
-    is_common: bool = False
-
-    @property
-    def example(self) -> Any:
-        return get_args(self.shown)[1].examples[0]
-
-    @property
-    def on_the_wire(self) -> str:
-        """The SQL of its column as an answer has it."""
-        return on_the_wire(self.name, f'"{self.name}"')
-
-    @property
-    def sql_shown(self) -> str:
-        """Its type in SQL as an answer has it."""
-        return self.sql if self.on_the_wire == f'"{self.name}"' else "text"
-
-    @property
-    def is_set(self) -> str:
-        """The name of the parameter that tells whether a nullable field is to be set."""
-        return f"sets_{self.name}"
-
-    def assigned(self, value: str, is_set: str) -> str:
-        """Return the SQL that an UPDATE sets the column to: where `is_set` is false or the value is null, itself."""
-        if self.is_nullable:
-            return f'CASE WHEN {is_set} THEN {value} ELSE "tasks"."{self.name}" END'
-        return f'coalesce({value}, "tasks"."{self.name}")'
-
-    def created(self, value: str, at: str) -> str:
-        """Return the SQL of the column in a new task, from that of each value in a body, where `{}` is the field."""
-        initial = self.initial.format(completed=value.format("completed"), at=at)
-        return f"coalesce({value.format(self.name)}, {initial})"
 
 
 def _day(name: str, description: str, example: str) -> Field:
@@ -155,6 +108,13 @@ FIELDS = (
         is_nullable=False,
         check=checks.checked_completed_at,
     ),
+    Field(
+        "list_id",
+        sql="bigint",
+        shown=Annotated[ShownReference, Meta(description="The list that it is in; null is the inbox.", examples=[7])],
+        sent=Annotated[SentReference, Meta(description="A list's `id` or `uid`; null is the inbox.", examples=[7])],
+        check=checks.checked_list_id,
+    ),
     _day("start_date", "A day before which the task need not be shown.", "2026-12-01"),
     _day("due_date", "The day, wherever its reader is. Null clears `due_time` and `time_zone` too.", "2026-12-04"),
     Field(
@@ -203,6 +163,16 @@ FIELDS = (
         initial="0",
         is_nullable=False,
         check=checks.checked_number("priority", 0, MAX_PRIORITY, 0),
+    ),
+    Field(
+        "labels",
+        sql="jsonb",
+        shown=SHOWN_LABELS,
+        sent=SENT_LABELS,
+        initial="'[]'",
+        is_nullable=False,
+        check=checked_labels,
+        kept='"labels" IS NOT NULL',
     ),
     Field(
         "estimate_minutes",

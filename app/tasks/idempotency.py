@@ -19,14 +19,14 @@ from app.auth.jwt import User as Owner
 from app.db.engine import database
 from app.db.statements import PLACE_IN_GROUP, SHORT_LOCK_TIMEOUT, Statement, with_condition
 from app.tasks.change import Change
-from app.tasks.failures import TaskNotFound
+from app.tasks.failures import TaskNotFound, label_refusal
 from app.tasks.past_versions import as_they_were
 from app.tasks.structs import Task
 from app.tasks.uids import UidKind, uid_of
 from app.web.failures import Unavailable
 
 # A whole task that was stored then had none of the other fields.
-BEFORE_0_2: dict[str, Any] = dict.fromkeys(Task.__struct_fields__) | {"priority": 0, "extra": "{}"}
+BEFORE_0_2: dict[str, Any] = dict.fromkeys(Task.__struct_fields__) | {"priority": 0, "labels": "[]", "extra": "{}"}
 STORED_ID_AND_VERSION, STORED_ROW = """json_build_object('id', "id", 'version', "version")""", 'row_to_json("changed")'
 
 
@@ -72,8 +72,15 @@ async def execute(statement: ChangeStatement, change: Change, **values: object) 
     """Make a change, or return what it returned when it was made: one row, or none where it finds nothing to change.
 
     Raises KeyReused, TaskNotFound where the task that it returned is gone for good, Unavailable where the key never
-    becomes free, and what `provisioning.store` does.
+    becomes free, LabelLimitReached and Invalid for labels, and what `provisioning.store` does.
     """
+    try:
+        return await _execute(statement, change, values)
+    except asyncpg.CheckViolationError as error:
+        raise label_refusal(error) from None
+
+
+async def _execute(statement: ChangeStatement, change: Change, values: dict[str, object]) -> Sequence[Any]:
     owner, condition, key = change
     values |= {"by": owner.by, "versions": condition.as_array(), "wanted": condition.wanted}
     if key is None:

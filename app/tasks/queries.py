@@ -22,6 +22,7 @@ from app.tasks.change import Change
 from app.tasks.failures import PreconditionFailed, TaskNotFound
 from app.tasks.fields import FIELDS
 from app.tasks.idempotency import ChangeStatement, execute
+from app.tasks.in_list import execute_whole, put_list_id
 from app.tasks.revisions import NEXT_REVISION, NEXT_REVISION_ROW, RAISED_AT
 from app.tasks.structs import (
     Task,
@@ -132,9 +133,11 @@ async def update_task(change: Change, task_id: int, content: TaskContent | TaskP
         return Task(*await execute_on(UNCHANGED, change, task_id))
     if content.is_common and not is_too_long(content.description):
         return Task(*await execute_on(PATCH, change, task_id, **values_of(content)))
+    await put_list_id(change.owner, content)
     for _ in range(PATCH_ATTEMPTS):
         extra = await _extra_of(change.owner, task_id) if merges(content) else None
-        rows = await execute(PATCH_WHOLE, change, task_id=task_id, content=encode(changes_of(content, extra)).decode())
+        text = encode(changes_of(content, extra)).decode()
+        rows = await execute_whole(PATCH_WHOLE, change, task_id=task_id, content=text)
         if rows:
             return Task(*rows[0])
         await _check_refused(change, task_id, content)

@@ -22,7 +22,7 @@ SET_RLS_STAFF = "(SELECT set_config('tasks.staff', 'on', true)) IS NOT NULL"
 # Rows are named by their ctid. Between two statements another row may get it; so each repeats the condition.
 THOSE = "ctid = ANY (:keys::text::tid[])"
 
-EXPIRED_TASK = '"deleted_at" <= now() - make_interval(days => :days::integer)'
+HAS_EXPIRED = '"deleted_at" <= now() - make_interval(days => :days::integer)'
 
 
 def _find(table: str, text: str, order: str, condition: str) -> Statement:
@@ -49,11 +49,11 @@ def _remove(table: str, condition: str, *before: str) -> Statement:
 
 FIND_KEYS = _find("idempotency_keys", '"answer"', '"created_at"', KEY_HAS_EXPIRED)
 REMOVE_KEYS = _remove("idempotency_keys", KEY_HAS_EXPIRED)
-FIND_TRASH = _find("tasks", '"description"', '"deleted_at"', EXPIRED_TASK)
+FIND_TRASH = _find("tasks", '"description"', '"deleted_at"', HAS_EXPIRED)
 # Changes take their owner's revision first, and their task then. So does this, or one might wait for the other.
 REMOVE_TRASH = _remove(
     "tasks",
-    f'{EXPIRED_TASK} AND "user_id" IN (SELECT "user_id" FROM "held")',
+    f'{HAS_EXPIRED} AND "user_id" IN (SELECT "user_id" FROM "held")',
     f"""
     "held" AS MATERIALIZED (
         SELECT "user_id" FROM "revisions"
@@ -61,6 +61,27 @@ REMOVE_TRASH = _remove(
         FOR NO KEY UPDATE SKIP LOCKED
     )
     """,
+)
+FIND_LISTS = _find("task_lists", '"name"', '"deleted_at"', HAS_EXPIRED)
+# Those tasks that are in one of the lists after all leave it first. The locks are taken in the same order.
+REMOVE_LISTS = Statement(
+    f"""
+    WITH "held" AS MATERIALIZED (
+        SELECT "user_id" FROM "revisions"
+        WHERE {SET_RLS_STAFF} AND "user_id" IN (SELECT "user_id" FROM "task_lists" WHERE {SET_RLS_STAFF} AND {THOSE})
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), "those" AS MATERIALIZED (
+        SELECT "id" FROM "task_lists" WHERE {SET_RLS_STAFF} AND {HAS_EXPIRED} AND {THOSE}
+            AND "user_id" IN (SELECT "user_id" FROM "held") FOR UPDATE SKIP LOCKED
+    ), "unlinked" AS (
+        UPDATE "tasks" SET "list_id" = NULL
+        WHERE {SET_RLS_STAFF} AND ("user_id", "list_id") IN (
+            SELECT "user_id", "id" FROM "task_lists" WHERE {SET_RLS_STAFF} AND "id" IN (SELECT "id" FROM "those")
+        )
+    ), "gone" AS (
+        DELETE FROM "task_lists" WHERE {SET_RLS_STAFF} AND "id" IN (SELECT "id" FROM "those") RETURNING 1
+    ) SELECT count(*) FROM "gone"
+    """
 )
 FIND_HISTORIES = _find("old_versions", "''", '"task_id"', "true")
 FORGET_HISTORIES = _remove(

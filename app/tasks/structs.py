@@ -17,6 +17,7 @@ from app.web.failures import Invalid
 
 MAX_ID = 2**63 - 1  # that PostgreSQL could look for; those that it gives out stay below 2**53
 NOT_COMPLETED = "Completed is required in a body that is not empty"
+NO_LABELS = msgspec.Raw("[]")
 EMPTY_OBJECT = re.compile(rb"\s*\{\s*\}\s*")
 
 
@@ -65,10 +66,10 @@ class Task(SHOWN):
         """Put what a row has no column for, and JSON as it is stored."""
         if self.time_zone is not None:
             force_setattr(self, "due_at", zones.due_at(self.due_date, self.due_time, self.time_zone))
-        if (stored := self.extra) == "{}":
-            force_setattr(self, "extra", NO_EXTRA)
-        elif isinstance(stored, str):
-            force_setattr(self, "extra", msgspec.Raw(stored))
+        if isinstance(stored := self.extra, str):
+            force_setattr(self, "extra", NO_EXTRA if stored == "{}" else msgspec.Raw(stored))
+        if isinstance(names := self.labels, str):
+            force_setattr(self, "labels", NO_LABELS if names == "[]" else msgspec.Raw(names))
 
 
 EXAMPLE_TASK = Task(
@@ -79,7 +80,7 @@ EXAMPLE_TASK = Task(
     created_at="2026-11-21T09:30:00.125Z",
     updated_at="2026-11-21T09:30:00.125Z",
     version=7,
-    **{field.name: field.example for field in FIELDS} | {"completed": True, "extra": "{}"},
+    **{field.name: field.example for field in FIELDS} | {"completed": True, "labels": '["home"]', "extra": "{}"},
 )
 
 

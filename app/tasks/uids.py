@@ -6,6 +6,9 @@ A client chooses any other UUID.
 
 import re
 from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from app.web.failures import Invalid
 
@@ -15,11 +18,21 @@ UID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 DERIVED = re.compile(rf"{MARK[:8]}-{MARK[8:]}-8([0-9a-f]{{3}})-8(0[01][0-9a-f])-([0-9a-f]{{12}})")
 
 
+# What an object refers to, such as its list: an answer has the id, and a body that or the uid.
+ShownReference = Annotated[int, Meta(ge=1, le=MAX_DERIVED_ID)] | None
+SentReference = (
+    Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_DERIVED_ID})]
+    | Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    | None
+)
+
+
 class UidKind(IntEnum):
     """What an object is; objects of two kinds may have the same id."""
 
     TASK = 0
     LIST = 1
+    LABEL = 2
 
 
 def uid_of(kind: UidKind, number: int) -> str:

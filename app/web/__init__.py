@@ -2,7 +2,8 @@
 
 A request passes `middleware` (request id, CORS, HEAD and OPTIONS, the log line) and `routing` (fast handlers;
 `handler_options` has which of Litestar's options they honour). `application` is Litestar's own, and `access` knows
-which paths need a token. `body` has the guards of a body's headers, and decodes it; `query` makes a struct of the
+which paths need a token; names at the end of a path may have `escaped_slashes`.
+`body` has the guards of a body's headers, and decodes it; `query` makes a struct of the
 query string and refuses unknown names; both use `text`, `normalization` and `integers`. `idempotency_key` reads the
 header of a request that may be sent again.
 

@@ -48,6 +48,7 @@ IN_WORDS = {
     "datetime | null": "a time (RFC 3339) or null",
     "int": "an integer",
     "int | str": "an integer or a UUID",
+    "int | str | null": "an integer, a UUID or null",
     "int | null": "an integer or null",
     "bool": "true or false",
     "object": "an object",

@@ -13,6 +13,7 @@ class Failure(Exception):
     status, code = 500, "INTERNAL_ERROR"
     message = "Something went wrong on our side."
     description = ""  # of its status in the document; without one, the message
+    documented_as = "ErrorBody"  # the schema of its body
     fixed_headers: ClassVar[Mapping[str, str]] = {}
     of_example: ClassVar[tuple[Any, ...]] = ()  # the arguments of the document's example
 

@@ -33,11 +33,12 @@ REPLAYED = ((b"idempotent-replayed", b"true"),)
 class Key:
     """A key that was sent with a request, and whether its answer is one from before."""
 
-    __slots__ = ("_request", "is_replay", "text")
+    __slots__ = ("_request", "is_replay", "query", "text")
 
     def __init__(self, text: str, request: Request[Any, Any, Any]) -> None:
         self.text = text
         self.is_replay = False
+        self.query = b""  # as far as it says what is done, and not how the answer looks
         self._request = request
 
     def values(self) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class Key:
     def fingerprint(self) -> bytes:
         """What the request is, its headers aside: another one under the same key is a mistake of the client's."""
         scope = self._request.scope
-        what = f"{scope['method']} {scope['path']}\n".encode()
+        what = f"{scope['method']} {scope['path']}\n".encode() + self.query
         return blake2b(what + body_so_far(self._request), digest_size=FINGERPRINT_BYTES).digest()
 
 

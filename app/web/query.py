@@ -37,7 +37,8 @@ class Parameter(msgspec.Struct, frozen=True):
     description: str
     schema: Mapping[str, Any]
     more: Mapping[str, Any] = {}  # of its Parameter Object (OpenAPI 3.1.0, section 4.8.12)
-    is_list: bool = False  # of values with commas between them: then it may be there more than once
+    is_list: bool = False  # of values with a separator between them: then it may be there more than once
+    separator: str = ","  # another one than a comma is in no value
 
     def documented(self) -> dict[str, Any]:
         """Return its Parameter Object, but for the name."""
@@ -133,7 +134,9 @@ def texts_in(query_string: bytes, kind: type[msgspec.Struct]) -> dict[str, str]:
     lists = [name for name, (_, parameter) in known.items() if parameter.is_list]
     given: dict[str, str] = {}
     for name, value in pairs(query_string, known, lists):
-        given[name] = f"{given[name]},{value}" if name in given else value
+        separator = known[name][1].separator
+        sent = value if separator == "," else value.replace(separator, "\0")
+        given[name] = f"{given[name]}{separator}{sent}" if name in given else sent
     return given
 
 

@@ -53,6 +53,7 @@ async def leaver(running: Litestar, stranger: httpx.AsyncClient) -> Any:
         task = (await person.post("/api/tasks", json=content, headers=once)).json()
         await person.patch(f"/api/tasks/{task['data']['id']}/complete")
         await person.put(f"/api/tasks/{task['data']['id']}", json={"title": "Quxfield", "description": "Quxfield"})
+        await person.post("/api/lists", json={"name": "Quxfield's list"}, headers={"idempotency-key": "zaphod-2"})
         thrown_away = (await person.post("/api/tasks", json={"title": "Forget Quxfield"})).json()
         await person.delete(f"/api/tasks/{thrown_away['data']['id']}")
         await person.post("/api/auth/tokens", json={"name": "Quxfield's script", "scope": "write"})
@@ -71,6 +72,7 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
     before = await where(sql, *about)
     assert before == [
         "credentials.user_id",
+        "idempotency_keys.answer",
         "idempotency_keys.key",
         "idempotency_keys.user_id",
         "login_sessions.user_agent",
@@ -79,6 +81,8 @@ async def test_no_row_and_no_value_about_the_user_is_left_in_any_table(
         "personal_access_tokens.user_id",
         "rate_limits.email",
         "revisions.user_id",
+        "task_lists.name",
+        "task_lists.user_id",
         "task_versions.description",
         "task_versions.title",
         "task_versions.user_id",

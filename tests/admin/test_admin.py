@@ -573,7 +573,7 @@ class TestTables:
             ("user", ["id", "name", "email", "tasks", "in_trash", "emailVerified", "createdAt"], "createdAt"),
             (
                 "tasks",
-                ["id", "user_id", "title", "completed", "due_date", "priority", "created_at", "updated_at"],
+                ["id", "user_id", "title", "completed", "list_id", "due_date", "priority", "created_at", "updated_at"],
                 "id",
             ),
             (
@@ -994,12 +994,12 @@ class TestPeople:
 
     async def test_the_tables_that_are_an_owners_lead_back_from_the_user(self, grace: Desk, owned: None) -> None:
         references = (await grace.get("/admin/api/tables/user/references/")).json()["references"]
-        tables = ["history", "logins", "personal_tokens", "tasks", "trash"]
+        tables = ["history", "labels", "lists", "logins", "personal_tokens", "tasks", "trash"]
         assert sorted(each["tableName"] for each in references) == tables
         for table in tables:
             rows = (await grace.get(f"/admin/api/tables/{table}/?user_id=ada&__readable=true")).json()["rows"]
             assert [row["user_id_readable"] for row in rows] == ["Ada <ada@example.com> (ada)"] * (
-                0 if table in ("history", "trash") else 1
+                0 if table in ("history", "labels", "lists", "trash") else 1
             )
 
     @pytest.mark.slow
@@ -1235,3 +1235,22 @@ class TestAnswersOfPiccolos:
 
         with pytest.raises(ValueError, match="does not fit"):
             await answer_of(crash, {"method": "POST", "path": "/api/tables/tasks/"}, nothing_to_read)
+
+
+async def test_staff_see_lists_and_what_is_in_them_and_move_nothing(grace: Desk, ada: httpx.AsyncClient) -> None:
+    lists = (await ada.post("/api/lists", json={"name": "Groceries", "color": "#1e90ff"})).json()["data"]
+    task = (await ada.post("/api/tasks", json={"title": "x", "list_id": lists["id"]})).json()["data"]
+    [row] = (await grace.get("/admin/api/tables/lists/")).json()["rows"]
+    assert (row["name"], row["color"], row["tasks"]) == ("Groceries", "#1e90ff", 1)
+    [row] = (await grace.get(f"/admin/api/tables/tasks/?list_id={lists['id']}")).json()["rows"]
+    assert (row["id"], row["list_id"]) == (task["id"], lists["id"])
+    path = f"/admin/api/tables/tasks/{task['id']}/"
+    refused_so = told(await grace.patch(path, json={"list_id": None}))
+    assert "list_id cannot be changed here" in str(refused_so)
+    assert (await grace.patch(path, json={"title": "y", "list_id": lists["id"]})).status_code == 200
+    assert (await grace.delete(f"/admin/api/tables/lists/{lists['id']}/")).status_code == 405
+    new = {"user_id": "ada", "title": "z", "completed": False, "list_id": 99}
+    answer = await grace.post("/admin/api/tables/tasks/", json=new)
+    assert answer.status_code == 201, answer.text
+    assert [each["list_id"] for each in (await ada.get("/api/tasks")).json()["data"]] == [None, lists["id"]]
+    assert (await ada.get(f"/api/tasks/{task['id']}/history")).json()["data"][0]["by"]["kind"] == "staff"

@@ -104,6 +104,8 @@ class TestDefaults:
             "trash_days": 30,
             "history_versions": 1000,
             "max_tasks": 50_000,
+            "max_lists": 500,
+            "max_labels": 500,
         }
 
     def test_what_is_empty_or_blank_is_not_set(self) -> None:
@@ -208,6 +210,8 @@ class TestNumbers:
             ("TRASH_DAYS", "trash_days", {"0": 0, "1": 1, "36500": 36500}),
             ("HISTORY_VERSIONS", "history_versions", {"0": 0, "1": 1, "1000000": 1_000_000}),
             ("MAX_TASKS", "max_tasks", {"0": 0, "1": 1, "1000000": 1_000_000}),
+            ("MAX_LISTS", "max_lists", {"0": 0, "1": 1, "10000": 10_000}),
+            ("MAX_LABELS", "max_labels", {"1": 1, "10000": 10_000}),
         ],
     )
     def test_a_number_is_taken(self, name: str, field: str, texts: dict[str, float]) -> None:
@@ -707,6 +711,8 @@ class TestDotenv:
             "trash_days": 30,
             "history_versions": 1000,
             "max_tasks": 50_000,
+            "max_lists": 500,
+            "max_labels": 500,
         }
 
     def test_without_one_the_secret_is_kept_beside_the_code(self, copy: Copy) -> None:

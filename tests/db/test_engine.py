@@ -519,7 +519,9 @@ async def pretend_to_migrate(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE migration (app_name text, name text)")
     await connection.executemany("INSERT INTO migration VALUES ($1, $2)", list(migrations.known()))
-    await connection.execute("CREATE TABLE rate_limits (); CREATE TABLE task_settings (history_versions integer)")
+    await connection.execute(
+        "CREATE TABLE rate_limits (); CREATE TABLE task_settings (history_versions integer, max_labels integer)"
+    )
     await connection.close()
 
 

@@ -57,6 +57,8 @@ GRANTED = (
     "personal_access_tokens",
     "old_versions",
     "leaving_users",
+    "task_lists",
+    "task_labels",
 )
 TABLES = (*GRANTED, "task_settings")  # which is only read and set
 OF_THE_OWNER = (
@@ -134,8 +136,28 @@ TASKS: Catalog = {
         "task_indexes.target bigint NOT NULL",
         "task_indexes.user_id text NOT NULL",
         "task_indexes.worker bigint NOT NULL",
+        "task_labels.color text",
+        "task_labels.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_labels.id bigint NOT NULL DEFAULT nextval('task_labels_id_seq'::regclass)",
+        "task_labels.key text NOT NULL",
+        "task_labels.name text NOT NULL",
+        "task_labels.updated_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_labels.user_id text NOT NULL",
+        "task_labels.version bigint NOT NULL DEFAULT 0",
+        "task_lists.archived_at timestamp(3) with time zone",
+        "task_lists.color text",
+        "task_lists.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_lists.deleted_at timestamp(3) with time zone",
+        "task_lists.id bigint NOT NULL DEFAULT nextval('task_lists_id_seq'::regclass)",
+        "task_lists.name character varying(200) NOT NULL DEFAULT ''::character varying",
+        "task_lists.position text",
+        "task_lists.uid uuid",
+        "task_lists.updated_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_lists.user_id text NOT NULL",
+        "task_lists.version bigint NOT NULL DEFAULT 0",
         "task_settings.history_versions integer NOT NULL DEFAULT 1000",
         "task_settings.is_only boolean NOT NULL DEFAULT true",
+        "task_settings.max_labels integer NOT NULL DEFAULT 500",
         "task_titles.key text NOT NULL",
         "task_titles.task_id bigint NOT NULL",
         "task_titles.text_hash bigint NOT NULL",
@@ -152,6 +174,8 @@ TASKS: Catalog = {
         "task_versions.estimate_minutes smallint",
         "task_versions.extra json",
         "task_versions.keeps_description boolean NOT NULL DEFAULT true",
+        "task_versions.labels jsonb",
+        "task_versions.list_id bigint",
         "task_versions.ordinal integer NOT NULL DEFAULT 0",
         "task_versions.priority smallint NOT NULL DEFAULT 0",
         "task_versions.start_date date",
@@ -177,6 +201,8 @@ TASKS: Catalog = {
         "tasks.estimate_minutes smallint",
         "tasks.extra json NOT NULL DEFAULT '{}'::json",
         "tasks.id bigint NOT NULL DEFAULT nextval('tasks_id_seq'::regclass)",
+        "tasks.labels jsonb NOT NULL DEFAULT '[]'::jsonb",
+        "tasks.list_id bigint",
         "tasks.priority smallint NOT NULL DEFAULT 0",
         "tasks.start_date date",
         "tasks.time_zone text",
@@ -196,6 +222,7 @@ TASKS: Catalog = {
         "login_sessions_family_hash_key UNIQUE (family_hash)",
         "login_sessions_pkey PRIMARY KEY (id)",
         'login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "name_has_text CHECK ((btrim((name)::text) <> ''::text))",
         "old_versions_pkey PRIMARY KEY (task_id)",
         "personal_access_tokens_pkey PRIMARY KEY (id)",
         "personal_access_tokens_token_hash_key UNIQUE (token_hash)",
@@ -208,11 +235,17 @@ TASKS: Catalog = {
         "task_indexes_pkey PRIMARY KEY (user_id, kind)",
         "task_indexes_user_id_fkey FOREIGN KEY (user_id) REFERENCES revisions(user_id) ON UPDATE CASCADE ON DELETE"
         " CASCADE",
+        "task_labels_pkey PRIMARY KEY (id)",
+        'task_labels_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "task_lists_of_their_owner UNIQUE (user_id, id)",
+        "task_lists_pkey PRIMARY KEY (id)",
+        'task_lists_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "task_settings_is_only_check CHECK (is_only)",
         "task_settings_pkey PRIMARY KEY (is_only)",
         "task_titles_pkey PRIMARY KEY (task_id, user_id)",
         "task_versions_pkey PRIMARY KEY (task_id, version)",
         "task_words_pkey PRIMARY KEY (task_id, user_id)",
+        "tasks_in_list FOREIGN KEY (user_id, list_id) REFERENCES task_lists(user_id, id)",
         "tasks_pkey PRIMARY KEY (id)",
         'tasks_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
         "title_has_text CHECK ((btrim((title)::text) <> ''::text))",
@@ -223,9 +256,13 @@ TASKS: Catalog = {
         "CREATE INDEX login_sessions_user_id ON public.login_sessions USING btree (user_id)",
         "CREATE INDEX personal_access_tokens_user_id ON public.personal_access_tokens USING btree (user_id)",
         "CREATE INDEX rate_limits_last_attempt ON public.rate_limits USING btree (last_attempt)",
+        "CREATE INDEX task_lists_by_deletion ON public.task_lists USING btree (deleted_at) "
+        "WHERE (deleted_at IS NOT NULL)",
         "CREATE INDEX task_titles_in_order ON public.task_titles USING btree (user_id, key, task_id)",
         "CREATE INDEX task_words_by_word ON public.task_words USING gin (words) WITH (fastupdate=off)",
         "CREATE INDEX tasks_by_deletion ON public.tasks USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)",
+        "CREATE INDEX tasks_by_list ON public.tasks USING btree (user_id, list_id, created_at DESC, id DESC) WHERE"
+        " (list_id IS NOT NULL)",
         "CREATE INDEX tasks_in_order ON public.tasks USING btree (user_id, created_at DESC, id DESC) WHERE"
         " (deleted_at IS NULL)",
         "CREATE INDEX tasks_in_trash ON public.tasks USING btree (user_id, deleted_at DESC) WHERE (deleted_at IS"
@@ -242,6 +279,11 @@ TASKS: Catalog = {
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
         "CREATE UNIQUE INDEX revisions_pkey ON public.revisions USING btree (user_id)",
         "CREATE UNIQUE INDEX task_indexes_pkey ON public.task_indexes USING btree (user_id, kind)",
+        "CREATE UNIQUE INDEX task_labels_by_key ON public.task_labels USING btree (user_id, key)",
+        "CREATE UNIQUE INDEX task_labels_pkey ON public.task_labels USING btree (id)",
+        "CREATE UNIQUE INDEX task_lists_by_uid ON public.task_lists USING btree (user_id, uid) WHERE (uid IS NOT NULL)",
+        "CREATE UNIQUE INDEX task_lists_of_their_owner ON public.task_lists USING btree (user_id, id)",
+        "CREATE UNIQUE INDEX task_lists_pkey ON public.task_lists USING btree (id)",
         "CREATE UNIQUE INDEX task_settings_pkey ON public.task_settings USING btree (is_only)",
         "CREATE UNIQUE INDEX task_titles_pkey ON public.task_titles USING btree (task_id, user_id)",
         "CREATE UNIQUE INDEX task_versions_pkey ON public.task_versions USING btree (task_id, version)",
@@ -260,6 +302,11 @@ TASKS: Catalog = {
         " tasks_refuse_leaving()",
         "CREATE TRIGGER tasks_begin BEFORE INSERT ON public.tasks FOR EACH ROW WHEN (((new.version IS NULL) OR"
         " (new.version = 0))) EXECUTE FUNCTION tasks_begin()",
+        "CREATE TRIGGER tasks_change_list BEFORE UPDATE ON public.tasks FOR EACH ROW WHEN (((new.list_id IS NOT NULL)"
+        " AND ((new.list_id IS DISTINCT FROM old.list_id) OR (new.user_id <> old.user_id) OR ((old.deleted_at IS NOT"
+        " NULL) AND (new.deleted_at IS NULL))))) EXECUTE FUNCTION tasks_enter_list()",
+        "CREATE TRIGGER tasks_enter_list BEFORE INSERT ON public.tasks FOR EACH ROW WHEN ((new.list_id IS NOT NULL))"
+        " EXECUTE FUNCTION tasks_enter_list()",
         "CREATE TRIGGER tasks_forget AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH"
         " STATEMENT EXECUTE FUNCTION tasks_forget()",
         "CREATE TRIGGER tasks_forget_all AFTER TRUNCATE ON public.tasks FOR EACH STATEMENT EXECUTE FUNCTION"
@@ -268,15 +315,21 @@ TASKS: Catalog = {
         " tasks_forget_words()",
         "CREATE TRIGGER tasks_forget_words AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH"
         " STATEMENT EXECUTE FUNCTION tasks_forget_words()",
+        "CREATE TRIGGER tasks_label BEFORE UPDATE ON public.tasks FOR EACH ROW WHEN (((new.labels <> old.labels) OR"
+        " ((new.user_id <> old.user_id) AND (new.labels <> '[]'::jsonb)))) EXECUTE FUNCTION tasks_label()",
+        "CREATE TRIGGER tasks_label_new BEFORE INSERT ON public.tasks FOR EACH ROW WHEN ((new.labels <>"
+        " '[]'::jsonb)) EXECUTE FUNCTION tasks_label()",
         "CREATE TRIGGER tasks_stamp BEFORE UPDATE ON public.tasks FOR EACH ROW EXECUTE FUNCTION tasks_stamp()",
     ],
     "functions": [
         "tasks_begin() RETURNS trigger search_path=public, pg_temp",
+        "tasks_enter_list() RETURNS trigger search_path=public, pg_temp",
         "tasks_forget() RETURNS trigger search_path=public, pg_temp",
         "tasks_forget_all() RETURNS trigger search_path=public, pg_temp",
         "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
         "tasks_found(text,text,text,boolean) RETURNS TABLE(task_id bigint, rank real) as its owner"
         " search_path=public, pg_temp",
+        "tasks_label() RETURNS trigger search_path=public, pg_temp",
         "tasks_next_revision(text,bigint,bigint,bigint) RETURNS record search_path=public, pg_temp",
         "tasks_refuse_leaving() RETURNS trigger search_path=public, pg_temp",
         "tasks_stamp() RETURNS trigger search_path=public, pg_temp",
@@ -289,6 +342,8 @@ TASKS: Catalog = {
         "tasks fillfactor=90",
     ],
     "sequences": [
+        "task_labels_id_seq bigint from 1 by 1 to 9007199254740991, owned by task_labels.id",
+        "task_lists_id_seq bigint from 1 by 1 to 9007199254740991, owned by task_lists.id",
         "tasks_id_seq bigint from 1 by 1 to 9007199254740991, owned by tasks.id",
     ],
     "comments": [],
@@ -299,6 +354,10 @@ TASKS: Catalog = {
         f"revisions_of_owner {OF_THE_OWNER}",
         "task_indexes t t",
         f"task_indexes_of_owner {OF_THE_OWNER}",
+        "task_labels t t",
+        f"task_labels_of_owner {OF_THE_OWNER}",
+        "task_lists t t",
+        f"task_lists_of_owner {OF_THE_OWNER}",
         "task_titles t t",
         f"task_titles_of_owner {OF_THE_OWNER}",
         "task_versions t t",
@@ -807,6 +866,47 @@ class TestDatesAndPriority:
             assert tuple(await sql.fetchrow(count)) == (5, 5)
 
 
+@pytest.mark.slow
+class TestLists:
+    """Migrations 0028 and 0029, in a database of the version before them that has tasks and histories."""
+
+    BEFORE, FIRST = "2026-11-30T12:00:00:000027", "2026-11-30T12:00:00:000028"
+    SEEN = (
+        "SELECT ctid, id, version, user_id, title, completed, updated_at, extra::text FROM tasks ORDER BY id",
+        "SELECT ctid, task_id, version, title, completed, changed_at FROM task_versions ORDER BY task_id, version",
+    )
+
+    async def test_they_keep_all_that_is_there_and_go_back(self, new_database: Callable[[], str]) -> None:
+        url = new_database()
+        environment = {**os.environ, "DATABASE_URL": url}
+        await piccolo("forwards", "tasks", self.BEFORE, **environment)
+        async with connected(url) as connection:
+            await connection.execute("SET tasks.staff = 'on'")
+            await connection.execute(
+                """
+                INSERT INTO "user" (id, name, email) SELECT 'u' || n, '', n || '@x' FROM generate_series(1, 10) AS n;
+                INSERT INTO tasks (user_id, title)
+                SELECT 'u' || n % 10 + 1, 'Task ' || n FROM generate_series(1, 500) AS n;
+                UPDATE tasks SET completed = true WHERE id % 2 = 0
+                """
+            )
+            before = [await connection.fetch(query) for query in self.SEEN]
+            sources = await connection.fetch(SOURCES)
+            assert [len(each) for each in before] == [500, 250]
+
+            await piccolo("forwards", "tasks", "all", **environment)
+            assert [await connection.fetch(query) for query in self.SEEN] == before
+            assert await connection.fetchval("SELECT count(*) FROM tasks WHERE list_id IS NOT NULL") == 0
+            await connection.execute("INSERT INTO task_lists (user_id, name) VALUES ('u2', 'x')")
+            await connection.execute("UPDATE tasks SET list_id = 1 WHERE id = 1")
+
+            await piccolo("backwards", "tasks", self.FIRST, "--auto_agree", **environment)
+            [tasks, _] = [await connection.fetch(query) for query in self.SEEN]
+            assert [row["title"] for row in tasks] == [row["title"] for row in before[0]]
+            assert await connection.fetch(SOURCES) == sources
+            assert await connection.fetchval("SELECT to_regclass('task_lists')") is None
+
+
 class TestKnownAndMissing:
     async def test_known_are_the_ones_that_piccolo_applies(self, sql: asyncpg.Connection) -> None:
         assert await applied(sql) == migrations.known()
@@ -835,6 +935,10 @@ class TestKnownAndMissing:
             "2026-11-30T12:00:00:000024",
             "2026-11-30T12:00:00:000026",
             "2026-11-30T12:00:00:000027",
+            "2026-11-30T12:00:00:000028",
+            "2026-11-30T12:00:00:000029",
+            "2026-11-30T12:00:00:000034",
+            "2026-11-30T12:00:00:000035",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:
@@ -939,7 +1043,7 @@ class TestPiccolosCommand:
             ("user", "True"),
             ("session_auth", "True"),
         }
-        assert "2026-11-30T12:00:00:000027" in await command("backwards", "tasks", "1", "--auto_agree")
+        assert "2026-11-30T12:00:00:000035" in await command("backwards", "tasks", "1", "--auto_agree")
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     @pytest.mark.slow

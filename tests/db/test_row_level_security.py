@@ -52,6 +52,15 @@ WHATEVER: dict[str, Any] = {
     "known": "{}",
     "indexed": 0,
     "limit": 10,
+    "labels": "[]",
+    "new_label": '[["x", "x"]]',
+    "label_key": "x",
+    "label_id": 1,
+    "name": "hers",
+    "other": None,
+    "color": None,
+    "version": 1,
+    "first": 1,
     "scope": words.scope("ada"),
     "wanted_words": f"{words.scope('bob')}secret | {words.scope('ada')}hers",
     "kind": "words",
@@ -70,7 +79,14 @@ WHATEVER: dict[str, Any] = {
     "created_after": None,
     "created_before": None,
     "updated_after": None,
-    **dict.fromkeys(("completed_after", "due_before", "due_after", "due", "start_before", "priority_min")),
+    "names": '["1", "2", "3", "4"]',
+    "archived": None,
+    "max_lists": 0,
+    "new_uid": None,
+    "since": 0,
+    **dict.fromkeys(("sets_color", "sets_position"), False),
+    **dict.fromkeys(("color", "position")),
+    **dict.fromkeys(("completed_after", "due_before", "due_after", "due", "start_before", "priority_min", "label")),
 }
 # Of the 200 pages, those that are made of different parts.
 PAGES = {"-created_at", "title follows counts", "relevance searches follows counts", "-created_at adds_up"}
@@ -86,8 +102,16 @@ TELL_NO_TASK = {
         "queries.EXTRA",
         "auth.idempotency.STORE_KEY",
         "auth.idempotency.RECALL",
+        "batch.labels.KEYS_OF_LABELS",
     ),
-    *("by_uid.ID_OF", "batch.queries.IDS_OF"),
+    *("by_uid.ID_OF", "batch.queries.IDS_OF", "in_list.LIST_ID_OF", "batch.in_lists.NAMED_LISTS"),
+    *("batch.in_lists.ARE_IN_LISTS", "history.queries.REFERRED"),
+    *(f"lists.moving.{name}" for name in ("TASKS_TO_TRASH", "TASKS_TO_INBOX", "TASKS_OUT_OF_TRASH", "UNLINK_TASKS")),
+    *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
+    *(f"lists.queries.{name}" for name in ("TRASH_LIST", "DELETE_LIST", "DELETE_TRASHED_LISTS")),
+    *(f"labels.queries.{name}" for name in ("LIST_LABELS", "HOLD_REVISION", "THAT_LABEL", "COUNT_LABELLED", "RELABEL")),
+    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL"),
+    *(f"labels.of_task.TAKE_LABEL{how}" for how in ("", " once", " together", " once together")),  # it has none
     *("queries.DELETE", "queries.DELETE once", "queries.DELETE together", "queries.DELETE once together"),
     *("queries.DELETE_FOR_GOOD", "queries.DELETE_FOR_GOOD once"),
     *(
@@ -132,6 +156,10 @@ async def many_owners(clean: None, sql: asyncpg.Connection, request: pytest.Fixt
         VALUES ('ada', 'hers'), ('bob', 'a secret'), ('ada', 'hers'), ('bob', 'a secret');
         UPDATE tasks SET deleted_at = CASE WHEN id > 2 THEN now() END, description = 'hers or his',
             uid = lpad(id::text, 32, '0')::uuid;
+        INSERT INTO task_lists (user_id, name)
+        VALUES ('ada', 'hers'), ('bob', 'a secret'), ('ada', 'hers'), ('bob', 'a secret');
+        UPDATE task_lists SET deleted_at = CASE WHEN id > 2 THEN now() END, uid = lpad(id::text, 32, '0')::uuid;
+        UPDATE tasks SET list_id = 2 WHERE id = 2;
         INSERT INTO idempotency_keys (user_id, key, fingerprint, answer) VALUES ('bob', 'a key', '1', 'a secret');
         INSERT INTO tasks (user_id, title, version)
         SELECT 'eve', 'a secret', n FROM generate_series(1, {request.param}) AS n;
@@ -188,7 +216,14 @@ def about(task_id: int) -> dict[str, Any]:
     rows = f'[{{"number": 99, "task_id": {task_id}, "title": "x", "completed": true, "flips": true}}]'
     states = f'[{{"id": {task_id}, "version": 1, "place": 0}}]'
     uid = f"{uuid.UUID(int=task_id)}"  # whose digits are decimal here
-    those = {"task_id": task_id, "ids": f"{{{task_id}}}", "uid": uid, "uids": f"{{{uid}}}"}
+    those = {
+        "task_id": task_id,
+        "list_id": task_id,
+        "list": task_id,
+        "ids": f"{{{task_id}}}",
+        "uid": uid,
+        "uids": f"{{{uid}}}",
+    }
     return {**WHATEVER, "owner": "ada", **those, "rows": rows, "states": states}
 
 
@@ -211,7 +246,7 @@ async def attempt(
 
 
 async def what_is_bobs(connection: asyncpg.Connection) -> list[Any]:
-    tables = ("tasks", "task_versions", "revisions", "idempotency_keys")
+    tables = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_lists")
     await connection.execute("SELECT set_config('tasks.owner', 'bob', true)")
     bobs = [await connection.fetch(f"SELECT * FROM {table} WHERE user_id = 'bob'") for table in tables]
     await connection.execute("SELECT set_config('tasks.owner', '', true)")

@@ -11,6 +11,7 @@ from litestar import Litestar
 from piccolo.apps.migrations.commands.new import AutoMigrationManager
 from piccolo.columns import (
     JSON,
+    JSONB,
     UUID,
     Array,
     BigInt,
@@ -67,6 +68,7 @@ TYPES = {
     BigSerial: "bigint",
     Date: "date",
     JSON: "json",
+    JSONB: "jsonb",
     SmallInt: "smallint",
     Time: "time without time zone",
     UUID: "uuid",
@@ -109,11 +111,13 @@ class TestAgreement:
             "revisions",
             "tasks",
             "task_versions",
+            "task_labels",
             "idempotency_keys",
             "rate_limits",
             "credentials",
             "login_sessions",
             "personal_access_tokens",
+            "task_lists",
         ]
 
     async def test_a_user_is_shown_to_staff_by_name_email_and_id(

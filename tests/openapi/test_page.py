@@ -42,6 +42,9 @@ TOURED_ELSEWHERE = {
     "patchTask",
     "batchTasks",
 }
+# In tests/tasks/lists/test_documented.py.
+OF_LISTS = {"listLists", "createList", "getList", "replaceList", "patchList", "deleteList", "restoreList"}
+OF_LABELS = {"listLabels", "patchLabel", "deleteLabel", "addLabel", "takeLabel"}  # `test_label_routes.py` tours them
 OF_ACCOUNTS = ("Login", "Accounts")
 IN_PAGES = {"listTasks", "listTrash", "listSessions", "listTokens"}
 BEFORE_ALL = {f"/api/auth/{what}" for what in ("signup", "login", "refresh", "logout")}
@@ -131,6 +134,18 @@ class TestDocument:
             ("/api/tasks/{task_id}", "delete"),
             ("/api/tasks/{task_id}", "patch"),
             ("/api/tasks/{task_id}/complete", "patch"),
+            ("/api/lists", "get"),
+            ("/api/lists", "post"),
+            ("/api/lists/{list_id}", "get"),
+            ("/api/lists/{list_id}", "put"),
+            ("/api/lists/{list_id}", "delete"),
+            ("/api/lists/{list_id}", "patch"),
+            ("/api/lists/{list_id}/restore", "post"),
+            ("/api/labels", "get"),
+            ("/api/labels/{label_name}", "delete"),
+            ("/api/labels/{label_name}", "patch"),
+            ("/api/tasks/{task_id}/labels/{label_name}", "put"),
+            ("/api/tasks/{task_id}/labels/{label_name}", "delete"),
             ("/api/tasks/{task_id}/restore", "post"),
             ("/api/trash", "get"),
             ("/api/trash", "delete"),
@@ -162,22 +177,27 @@ class TestDocument:
             assert operation["summary"]
             assert operation["description"]
             subject = path.partition("/api/")[2].partition("/")[0]
-            tag = {"tasks": "Tasks", "trash": "Trash", "auth": "Accounts"}.get(subject, "Service")
-            tag = {"restore": "Trash", "history": "History", "revert": "History"}.get(path.rpartition("/")[2], tag)
+            tag = {"lists": "Lists", "labels": "Labels"}.get(subject, "Service")
+            tag = {"tasks": "Tasks", "trash": "Trash", "auth": "Accounts"}.get(subject, tag)
+            tag = "Labels" if "/labels" in path else tag
+            if subject == "tasks":
+                tag = {"restore": "Trash", "history": "History", "revert": "History"}.get(path.rpartition("/")[2], tag)
             assert operation["tags"] == ["Login" if path in BEFORE_ALL else tag]
-            is_open = subject not in ("tasks", "trash", "auth") or path.endswith(("/signup", "/login", "/refresh"))
+            is_open = subject not in ("tasks", "trash", "auth", "lists", "labels") or path.endswith(
+                ("/signup", "/login", "/refresh")
+            )
             assert operation["security"] == ([] if is_open else [{"bearer": []}])
         assert document["components"]["securitySchemes"] == {
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
         }
 
     def test_its_sections_come_in_the_order_in_which_they_are_needed(self, document: dict[str, Any]) -> None:
-        names = ["Login", "Tasks", "Trash", "History", "Accounts", "Service"]
+        names = ["Login", "Tasks", "Lists", "Labels", "Trash", "History", "Accounts", "Service"]
         assert [tag["name"] for tag in document["tags"]] == names
         told = [operation["tags"][0] for _, _, operation in operations(document)]
         assert list(dict.fromkeys(told)) == names
         without_accounts = openapi_document.document(ALWAYS)
-        assert [tag["name"] for tag in without_accounts["tags"]] == ["Tasks", "Trash", "History", "Service"]
+        assert [tag["name"] for tag in without_accounts["tags"]] == [name for name in names[1:] if name != "Accounts"]
 
     def test_every_failure_has_the_envelope_and_what_can_happen_to_all_is_told_of_all(
         self, document: dict[str, Any]
@@ -187,7 +207,9 @@ class TestDocument:
         for name, status, response in responses(document):
             if status >= "400":
                 schema = response["content"]["application/json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (name, status)
+                of_lists = name in OF_LISTS and (status == "412" or (name, status) == ("createList", "409"))
+                body = "ListErrorBody" if of_lists else "ErrorBody"
+                assert schema == {"$ref": f"#/components/schemas/{body}"}, (name, status)
 
     def test_every_response_names_its_headers_as_they_are_spelt(self, document: dict[str, Any]) -> None:
         more = {
@@ -203,22 +225,22 @@ class TestDocument:
         keyed = {
             operation["operationId"]
             for path, method, operation in operations(document)
-            if path.startswith(("/api/tasks", "/api/trash")) and method != "get"
+            if path.startswith(("/api/tasks", "/api/trash", "/api/lists", "/api/labels")) and method != "get"
         }
         remembered = keyed | {"createToken"}
         for name, status, response in responses(document):
-            is_created = status == "201" and name in ("createTask", "replaceTask")
+            is_created = status == "201" and name in ("createTask", "replaceTask", "createList", "replaceList")
             telling = {"Location"} if is_created else more.get(status, set())
             if (name, status) == ("batchTasks", "412"):  # it names the task, and no tag
                 telling = set[str]()
             if status == "403" and name in keyed:  # a token that may only read
                 telling = {"WWW-Authenticate"}
-            if (name, status) == ("patchTask", "415"):
+            if (name, status) in (("patchTask", "415"), ("patchList", "415"), ("patchLabel", "415")):
                 telling = {"Accept-Patch"}
-            if (name, status) == ("listTasks", "200"):
+            if (name, status) in (("listTasks", "200"), ("listLists", "200"), ("listLabels", "200")):
                 telling = {"ETag", "Cache-Control"}
             schema = response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
-            if schema.endswith("/TaskData"):
+            if schema.endswith(("/TaskData", "/TodoListData", "/RevertedTaskData", "/LabelData")):
                 telling = telling | {"ETag", "Cache-Control"}
             if name == "batchTasks" and status == "200":
                 telling = telling | {"Preference-Applied"}
@@ -243,13 +265,18 @@ class TestDocument:
                 [source] = link["parameters"].values()
                 linked.setdefault(name, set()).add((link["operationId"], source))
         answered = {"createTask", "getTask", "replaceTask", "patchTask", "completeTask", "restoreTask", "revertTask"}
+        with_a_list = {"getList", "replaceList", "patchList", "deleteList"}
+        answered_with_lists = (with_a_list | {"createList", "restoreList"}) - {"deleteList"}
         with_a_task = (answered | {"deleteTask", "getTaskHistory"}) - {"createTask", "restoreTask"}
+        answered |= {"addLabel", "takeLabel"}
         assert linked == {
             **{name: {(each, "$response.body#/data/id") for each in with_a_task} for name in answered},
             "deleteTask": {(name, "$request.path.task_id") for name in ("restoreTask", "purgeTask")},
             "listTrash": {(name, "$response.body#/data/0/id") for name in ("restoreTask", "purgeTask")},
             "getTaskHistory": {("revertTask", "$request.path.task_id")},
             "createToken": {("deleteToken", "$response.body#/data/id")},
+            **{name: {(each, "$response.body#/data/id") for each in with_a_list} for name in answered_with_lists},
+            "deleteList": {("restoreList", "$request.path.list_id")},
         }
 
     def test_headers_that_a_request_may_have_are_told_where_they_count(self, document: dict[str, Any]) -> None:
@@ -260,11 +287,13 @@ class TestDocument:
                     assert not parameter.get("required")
                     told.setdefault(parameter["name"], set()).add(operation["operationId"])
         on_one = {"replaceTask", "patchTask", "completeTask", "deleteTask", "restoreTask", "revertTask", "purgeTask"}
+        on_one |= {"replaceList", "patchList", "deleteList", "restoreList"}
+        on_one |= {"addLabel", "takeLabel", "patchLabel", "deleteLabel"}
         assert told == {
-            "If-None-Match": {"listTasks", "getTask"} | on_one,
+            "If-None-Match": {"listTasks", "getTask", "listLists", "getList", "listLabels"} | on_one,
             "Prefer": {"batchTasks"},
             "If-Match": on_one,
-            "Idempotency-Key": on_one | {"createTask", "batchTasks", "emptyTrash", "createToken"},
+            "Idempotency-Key": on_one | {"createTask", "createList", "batchTasks", "emptyTrash", "createToken"},
         }
 
     def test_a_body_that_is_not_needed_is_not_required_and_a_patch_has_two_types(
@@ -278,7 +307,10 @@ class TestDocument:
         assert [name for name, body in bodies.items() if not body["required"]] == ["completeTask"]
         assert {
             name: [*body["content"]] for name, body in bodies.items() if [*body["content"]] != ["application/json"]
-        } == {"patchTask": ["application/merge-patch+json", "application/json"]}
+        } == {
+            name: ["application/merge-patch+json", "application/json"]
+            for name in ("patchTask", "patchList", "patchLabel")
+        }
 
     def test_every_code_of_a_refusal_has_an_example_where_it_can_happen(self, document: dict[str, Any]) -> None:
         codes: dict[str, set[str]] = {}
@@ -288,10 +320,12 @@ class TestDocument:
                 codes[name] = codes.get(name, set()) | {each["value"]["error"]["code"] for each in examples}
         assert {name for name in codes if "INVALID_CURSOR" in codes[name]} == IN_PAGES
         assert {name for name in codes if "LIMIT_REACHED" in codes[name]} == {
-            *("createToken", "createTask", "replaceTask", "batchTasks")
+            *("createToken", "createTask", "replaceTask", "batchTasks", "patchTask", "revertTask", "addLabel"),
+            *("createList", "replaceList"),
         }
         for path, method, operation in operations(document):
-            takes_a_key = path.startswith(("/api/tasks", "/api/trash")) and method != "get"
+            is_change = path.startswith(("/api/tasks", "/api/trash", "/api/lists", "/api/labels"))
+            takes_a_key = is_change and method != "get"
             takes_a_key |= operation["operationId"] == "createToken"
             assert ("IDEMPOTENCY_KEY_REUSED" in codes[operation["operationId"]]) == takes_a_key
         assert {"VALIDATION_ERROR", "PRECONDITION_FAILED", "PRECONDITION_REQUIRED"} <= codes["batchTasks"]
@@ -299,7 +333,9 @@ class TestDocument:
     def test_the_examples_of_a_refusal_fit_their_operation(self, document: dict[str, Any]) -> None:
         for path, _, operation in operations(document):
             name = operation["operationId"]
-            fields = {each["name"].removeprefix("task_") for each in operation.get("parameters", [])}
+            fields = {
+                each["name"].removeprefix("task_").removeprefix("list_") for each in operation.get("parameters", [])
+            }
             for body in operation.get("requestBody", {}).get("content", {}).values():
                 fields |= look_up(document, body["schema"])["properties"].keys()
             for status, response in operation["responses"].items():
@@ -328,11 +364,16 @@ class TestDocument:
             parameter
             for _, _, operation in operations(document)
             for parameter in operation.get("parameters", [])
-            if parameter["in"] == "path"
+            if parameter["in"] == "path" and operation["tags"] != ["Labels"]
         ]
-        assert [each["name"] for each in parameters] == [*["task_id"] * 9, "session_id", "token_id"]
-        for parameter in parameters[:9]:
-            assert (parameter["name"], parameter["in"], parameter["required"]) == ("task_id", "path", True)
+        assert [each["name"] for each in parameters] == [
+            *["task_id"] * 5,
+            *["list_id"] * 5,
+            *["task_id"] * 4,
+            *("session_id", "token_id"),
+        ]
+        for parameter in parameters[:14]:
+            assert (parameter["in"], parameter["required"]) == ("path", True)
             assert parameter["schema"]["anyOf"] == [
                 {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID},
                 {"type": "string", "format": "uuid"},
@@ -516,11 +557,16 @@ class TestTruth:
         finally:
             database.ready = True
 
-        ids = {
-            operation["operationId"]
-            for _, _, operation in operations(document)
-            if operation["tags"][0] not in OF_ACCOUNTS
-        } - TOURED_ELSEWHERE
+        ids = (
+            {
+                operation["operationId"]
+                for _, _, operation in operations(document)
+                if operation["tags"][0] not in OF_ACCOUNTS
+            }
+            - TOURED_ELSEWHERE
+            - OF_LISTS
+            - OF_LABELS
+        )
         told = {(name, status) for name, status, _ in responses(document) if name in ids}
         assert without_some(told) == without_some(seen)
 
@@ -653,7 +699,8 @@ class TestTruth:
             await client.get("/api/tasks")  # the one for her
             await client.post("/api/auth/login")  # and for her address
             for path, method, operation in operations(document):
-                answer = await client.request(method, path.format(task_id=1, session_id=1, token_id=1))
+                ids = {"task_id": 1, "list_id": 1, "session_id": 1, "token_id": 1, "label_name": 1}
+                answer = await client.request(method, path.format(**ids))
                 assert (answer.status_code == 429) == ("429" in operation["responses"]), path
                 assert ("ratelimit" in answer.headers) == ("429" in operation["responses"]), path
                 if answer.status_code == 429:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -45,6 +46,7 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
     running: Litestar,
     ada: httpx.AsyncClient,
     stranger: httpx.AsyncClient,
+    sql: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: set[tuple[str, str]] = set()
@@ -105,6 +107,13 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
         few = msgspec.structs.replace(running.state["settings"], max_tasks=1)
         patched.setitem(running.state, "settings", few)
         await go("post", BATCH, **batch(alive))
+    labelled = (await ada.post("/api/tasks", json={"title": "Buy milk", "labels": ["shop"]})).json()["data"]
+    await ada.patch(f"/api/tasks/{labelled['id']}", json={"labels": []})
+    await sql.execute("DELETE FROM task_labels")
+    await sql.execute("UPDATE task_settings SET max_labels = 0")
+    await go("patch", TASK, json={"labels": ["shop"]})
+    await go("post", REVERT, labelled["id"], json={"version": labelled["version"]})
+    await sql.execute("UPDATE task_settings SET max_labels = 500")
     await go("patch", TASK, **PATCH)
     await go("post", BATCH, **batch(alive))
     await go("post", BATCH, params={"dry_run": "true"}, **batch(alive))

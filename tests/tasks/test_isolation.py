@@ -70,6 +70,12 @@ def describe_as_it_is(it: Any, ids: list[int], key: str | None) -> None:
         it.changed("bob", ids[HERS], answer.json()["data"], title="x")
 
 
+def both_label(it: Any, ids: list[int], _: str | None) -> None:
+    for who in ("ada", "bob"):
+        for task_id in ids:
+            it.label(who, task_id, "b", True, None, None)
+
+
 def look_at_long_trash(it: Any, ids: list[int], _: str | None) -> None:
     for who, whose in (("ada", HERS), ("bob", HIS)):
         it.patch(who, ids[whose], {"description": who}, None, None)
@@ -77,6 +83,21 @@ def look_at_long_trash(it: Any, ids: list[int], _: str | None) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("app.tasks.trash.queries.inline", lambda _: -1)  # nothing is short enough
         it.each_sees_their_own_and_nothing_else()
+
+
+def in_a_list(it: Any, ids: list[int]) -> int:
+    """Put Ada's task into a list, if it is hers and there."""
+    hers = it.make_list("ada", "Home", None)
+    it.put_into_list("ada", ids[HERS], hers, None)
+    return hers
+
+
+def empty_both_of_lists(it: Any) -> None:
+    lists = {who: it.make_list(who, "Home", None) for who in ("ada", "bob")}
+    for who, each in lists.items():
+        it.delete_list(who, each, False, None, None)
+    it.empty_the_trash("bob", None)
+    it.restore_list("ada", lists["ada"], None)
 
 
 # Where the walk comes to each statement that asks for an owner's rows, and sees that it has lost the owner.
@@ -111,6 +132,15 @@ WAYS: dict[str, Way] = {
     "batch.queries.CHANGE_TASKS_BRIEFLY": lambda it, ids, key: it.complete_briefly("bob", ids[HERS], key),
     "batch.queries.SHOW_BRIEFLY": lambda it, ids, key: it.leave_briefly("bob", ids[HERS]),
     "auth.idempotency.RECALL": same_key,
+    "listing.queries._page rare": lambda it, ids, _: it.list_one("bob", in_a_list(it, ids)),
+    "lists.queries.LIST_ALL": lambda it, ids, _: it.make_list("ada", "Home", None),
+    "lists.queries.FIND_LIST": lambda it, ids, _: it.read_list("bob", it.make_list("ada", "Home", None)),
+    "lists.queries.LIST_WITH_UID": lambda it, ids, _: [it.make_list_with_uid(who, "Home", UIDS[0]) for who in SAME_UID],
+    "lists.queries.DELETE_TRASHED_LISTS": lambda it, ids, key: empty_both_of_lists(it),
+    "labels.of_task.ADD_LABEL": lambda it, ids, key: it.label("bob", ids[HERS], "home", True, None, key),
+    "labels.of_task.TAKE_LABEL": behind(
+        both_label, lambda it, ids, key: it.label("bob", ids[HERS], "b", False, None, key)
+    ),
     "by_uid.WITH_UID": lambda it, ids, _: [it.create_with_uid(who, "x", UIDS[0], True, None) for who in SAME_UID],
 }
 CREATES: dict[str, Way] = {
@@ -131,6 +161,14 @@ HARMLESS = {
     *("history.queries.THAT_STATE", "history.queries.LONG_HISTORY", "past_versions.AS_THEY_WERE"),
     *("batch.queries.FORGET", "batch.queries.STORED", "batch.queries.LENGTH", "batch.queries.DESCRIBE"),
     *("queries.EXTRA", "batch.queries.EXTRAS"),  # for a patch, which finds no task of another's
+    *("history.queries.REFERRED", "batch.in_lists.ARE_IN_LISTS"),  # of tasks that the caller has
+    # Of a list that has just been found for the caller, in a transaction that holds the caller's revision; and no task
+    # can be in another's list.
+    *(f"lists.queries.{name}" for name in ("UPDATE_LIST", "TRASH_LIST", "RESTORE_LIST", "DELETE_LIST")),
+    *(f"lists.moving.{name}" for name in ("TASKS_TO_TRASH", "TASKS_TO_INBOX", "TASKS_OUT_OF_TRASH", "UNLINK_TASKS")),
+    *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
+    *("in_list.LIST_ID_OF", "batch.in_lists.NAMED_LISTS"),  # ids of lists, as the next two
+    "batch.labels.KEYS_OF_LABELS",  # keys of labels, of which it counts those that are new
     *("by_uid.ID_OF", "batch.queries.IDS_OF"),  # ids of tasks, which the statements behind them ask for by their owner
 }
 # These name the owner in the rows that they insert, which is tried by the next test but one and in
@@ -144,6 +182,7 @@ PUT_IN = {
         "batch.queries.CREATE_TASKS",
         "batch.queries.CREATE_TASKS_BRIEFLY",
         "batch.queries.BEGIN_REVISION",
+        "lists.queries.CREATE_LIST",
     ),
     "auth.idempotency.STORE_KEY",
 }
@@ -156,10 +195,16 @@ INDEXES = {
 # For all owners, as the staff are.
 OF_ALL = {
     *(f"removal.{name}" for name in ("FIND_KEYS", "REMOVE_KEYS", "FIND_TRASH", "REMOVE_TRASH", "FORGET_HISTORIES")),
+    *("removal.FIND_LISTS", "removal.REMOVE_LISTS"),
     *(
         f"removal.{name}"
         for name in ("OLD_VERSIONS", "VERSIONS_OF_TASKS", "TASKS_OF_USER", "REMOVE_TASKS", "KEYS_OF_USER")
     ),
+}
+# `tests/tasks/test_label_isolation.py` tries each of these.
+OF_LABELS = {
+    *(f"labels.queries.{name}" for name in ("LIST_LABELS", "HOLD_REVISION", "THAT_LABEL", "COUNT_LABELLED", "RELABEL")),
+    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL"),
 }
 # Of whoever leaves: `tests/accounts/test_deletion.py` asks them of two.
 LEAVING = {"accounts.queries.STOP_CHANGES", "accounts.queries.FORGET_REVISION"}
@@ -180,7 +225,7 @@ def let_all_go_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_these_are_all_the_statements_about_what_is_owned() -> None:
-    known = {*WAYS, *FOR_A_KEY, *IN_A_GROUP, *HARMLESS, *PUT_IN, *INDEXES, *OF_ALL, *LEAVING}
+    known = {*WAYS, *FOR_A_KEY, *IN_A_GROUP, *HARMLESS, *PUT_IN, *INDEXES, *OF_ALL, *LEAVING, *OF_LABELS}
     assert {name for name in declared() if "_page" not in name} == {name for name in known if "_page" not in name}
     assert len(pages()) == 200
 

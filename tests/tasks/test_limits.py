@@ -229,10 +229,11 @@ class TestHistory:
 
         try:
             for most in (7, 7, 1000):
-                await database.pool.run(connect.ABOUT, [most])
+                await database.pool.run(connect.ABOUT, [most, most])
+                assert await sql.fetchval("SELECT max_labels FROM task_settings") == most
                 assert await sql.fetchval("SELECT history_versions FROM task_settings") == most
         finally:
-            await sql.execute("UPDATE task_settings SET history_versions = 1000")
+            await sql.execute("UPDATE task_settings SET history_versions = 1000, max_labels = 500")
 
 
 @pytest.mark.slow

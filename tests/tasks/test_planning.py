@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.tasks import queries
+from tests.tasks import plain
 from tests.tasks.batch.test_batch import send
-from tests.tasks.plain import CONTENT, PLAIN
+from tests.tasks.plain import PLAIN
 from tests.tasks.test_controller import created
+
+CONTENT = [name for name in plain.CONTENT if name != "list_id"]  # which `tests/tasks/lists` is about
 
 EVERYTHING: dict[str, Any] = {
     "title": "Send the invoice",
@@ -25,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "due_time": "17:30",
     "time_zone": "Europe/Berlin",
     "priority": 3,
+    "labels": ["home", "Ärger"],
     "estimate_minutes": 30,
     "extra": {"z": 1, "a": {"b": [1, 2.0, None]}, "größe": "\u2028"},
 }

@@ -140,8 +140,8 @@ MORE: list[tuple[str, str, Any, dict[str, str], tuple[int, int]]] = [
     ("PATCH", "/api/tasks/1/complete", {"completed": True}, {"idempotency_key": "1"}, (200, 3)),
     ("POST", "/api/tasks", {"title": "z"}, {"idempotency_key": "2"}, (201, 1)),
     ("GET", "/api/tasks/1/history", None, {}, (200, 1)),
-    ("POST", "/api/tasks/1/revert", {"version": 1}, {}, (200, 1)),
-    ("POST", "/api/tasks/1/revert", {"version": 99}, {}, (422, 3)),
+    ("POST", "/api/tasks/1/revert", {"version": 1}, {}, (200, 3)),
+    ("POST", "/api/tasks/1/revert", {"version": 99}, {}, (422, 4)),
     ("GET", "/api/tasks?limit=1&sort=created_at", None, {}, (200, 1)),
     # Of titles that are not indexed: how many tasks there are, what is to be indexed, that, and the list once more.
     ("GET", "/api/tasks?limit=1&sort=title", None, {}, (200, 6)),

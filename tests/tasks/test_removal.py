@@ -52,7 +52,7 @@ async def left_of(sql: asyncpg.Connection, user: str, ids: list[int]) -> list[st
 async def leaver(ada: httpx.AsyncClient, sql: asyncpg.Connection, tasks: int = 30) -> list[int]:
     """Let Ada have tasks, a trash, histories, words and keys. Returns the ids of her tasks."""
     for number in range(tasks):
-        task = await created(ada, title=f"Buy milk {number}")
+        task = await created(ada, title=f"Buy milk {number}", labels=["shop", f"{number}"])
         await ada.patch(f"/api/tasks/{task['id']}/complete", headers={"idempotency-key": f"{number}"})
         if number % 3 == 0:
             await ada.delete(f"/api/tasks/{task['id']}")
@@ -67,7 +67,13 @@ class TestUser:
         ids = await leaver(ada, sql)
         his = await created(bob)
         before = await left_of(sql, "ada", ids)
-        assert {"tasks.id", "task_versions.task_id", "task_words.task_id", "idempotency_keys.user_id"} <= {*before}
+        assert {
+            "tasks.id",
+            "task_versions.task_id",
+            "task_words.task_id",
+            "task_labels.user_id",
+            "idempotency_keys.user_id",
+        } <= {*before}
         await accounts.close_account(User("ada"))
         await removal.forget_user("ada")
         assert await left_of(sql, "ada", ids) == []

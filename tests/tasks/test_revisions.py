@@ -104,7 +104,49 @@ async def test_a_key_of_an_older_version_keeps_no_revision(ada: httpx.AsyncClien
         assert revision(await ada.delete(path, headers=headers))
         async with sql.transaction():
             await sql.execute("SELECT set_config('tasks.staff', 'on', true)")
-            kept = "(answer::jsonb - 'revision')::text"
+            kept = "(answer::jsonb - 'revision' - 'has_lists')::text"
             await sql.execute(f"UPDATE idempotency_keys SET answer = {kept} WHERE key = $1", path)
         again = await ada.delete(path, headers=headers)
         assert (again.status_code, "x-revision" in again.headers) == (204, False)
+
+
+async def test_lists_tell_it_too(ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    answer = await ada.post("/api/lists", json={"name": "a"})
+    path = f"/api/lists/{answer.json()['data']['id']}"
+    assert revision(answer) == await stored(sql) == answer.json()["data"]["version"]
+    for title in "bc":
+        await ada.post(LIST, json={"title": title, "list_id": answer.json()["data"]["id"]})
+    for method, below, body in (
+        ("PUT", "", {"name": "b"}),
+        ("PATCH", "", {"color": "#aabbcc"}),
+        ("DELETE", "", None),
+        ("POST", "/restore", None),
+        ("DELETE", "?tasks=inbox", None),
+        ("POST", "/restore", None),
+        ("DELETE", "", None),
+    ):
+        key = {"idempotency-key": f"{method} {below} {await stored(sql)}".replace(" ", "-")}
+        first = await ada.request(method, path + below, json=body, headers=key)
+        assert revision(first) == await stored(sql), (method, below)
+        again = await ada.request(method, path + below, json=body, headers=key)
+        assert (revision(again), again.headers["idempotent-replayed"]) == (revision(first), "true")
+    assert revision(await ada.delete("/api/trash")) == await stored(sql)
+
+
+async def test_labels_tell_it_too(ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+    """A label that is new has a version of its own behind that of its task."""
+    tasks = [(await ada.post(LIST, json={"title": "a", "labels": ["home"]})).json()["data"] for _ in range(2)]
+    for number, (method, path, body) in enumerate(
+        (
+            ("PUT", f"{LIST}/{tasks[0]['id']}/labels/new", None),
+            ("DELETE", f"{LIST}/{tasks[0]['id']}/labels/new", None),
+            ("PATCH", "/api/labels/home", {"name": "garden"}),
+            ("PATCH", "/api/labels/garden", {"color": "#aabbcc"}),
+            ("DELETE", "/api/labels/garden", None),
+        )
+    ):
+        key = {"idempotency-key": f"{number}"}
+        first = await ada.request(method, path, json=body, headers=key)
+        assert revision(first) == await stored(sql) - path.endswith("new") * (method == "PUT"), (method, path)
+        again = await ada.request(method, path, json=body, headers=key)
+        assert revision(again) == revision(first), (method, path)

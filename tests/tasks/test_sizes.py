@@ -12,7 +12,7 @@ from tests.tasks.batch.test_batch import send
 from tests.tasks.test_controller import created
 
 BYTES = 1024  # that a change may add
-TIMES = 10
+TIMES = 40
 # Nothing that PostgreSQL could make shorter.
 LARGE = "".join(random.Random(14).choices(string.ascii_letters, k=1_000_000))
 

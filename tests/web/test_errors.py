@@ -15,7 +15,10 @@ from litestar import Litestar, get
 
 from app.accounts import failures as accounts
 from app.tasks import failures as tasks
+from app.tasks.labels.structs import LabelHasChanged, LabelNotFound
 from app.tasks.listing.pages import ListHasChanged
+from app.tasks.lists import failures as lists
+from app.tasks.lists.structs import EXAMPLE_LIST
 from app.tasks.structs import EXAMPLE_TASK
 from app.web import failures, query
 from app.web.errors import failure_of, render, respond
@@ -263,6 +266,40 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
         {"retry-after": "1"},
     ),
     (tasks.LimitReached(7), 409, envelope("LIMIT_REACHED", tasks.LimitReached(7).message), {}),
+    (lists.ListNotFound(), 404, envelope("NOT_FOUND", "There is no such list."), {}),
+    (
+        lists.ListIsAnother(EXAMPLE_LIST),
+        412,
+        {
+            "error": {
+                "code": "PRECONDITION_FAILED",
+                "message": "The list has changed in the meantime.",
+                "current": json.loads(msgspec.json.encode(EXAMPLE_LIST)),
+            }
+        },
+        {"etag": '"v7"', "cache-control": "private, no-cache"},
+    ),
+    (
+        lists.ListConflict(EXAMPLE_LIST),
+        409,
+        {
+            "error": {
+                "code": "CONFLICT",
+                "message": "There is a list with this uid already.",
+                "current": json.loads(msgspec.json.encode(EXAMPLE_LIST)),
+            }
+        },
+        {},
+    ),
+    (lists.TooManyLists(7), 409, envelope("LIMIT_REACHED", lists.TooManyLists(7).message), {}),
+    (tasks.LabelLimitReached(7), 409, envelope("LIMIT_REACHED", tasks.LabelLimitReached(7).message), {}),
+    (LabelNotFound(), 404, envelope("NOT_FOUND", "There is no such label."), {}),
+    (
+        LabelHasChanged(7),
+        412,
+        envelope("PRECONDITION_FAILED", "The label has changed in the meantime."),
+        {"etag": '"v7"', "cache-control": "private, no-cache"},
+    ),
     (ListHasChanged(), 503, envelope("SERVICE_UNAVAILABLE", ListHasChanged.message), {"retry-after": "1"}),
     (
         tasks.AnswerTooLarge(4 * 1024 * 1024),

@@ -18,8 +18,9 @@ from app.web.query import (
     whole_number,
 )
 
-IDS = {"task_id": "1", "session_id": "6d0a3a5e-2f1c-4d0b-9a51-3f1f54b0d1aa"}
+IDS = {"task_id": "1", "list_id": "1", "session_id": "6d0a3a5e-2f1c-4d0b-9a51-3f1f54b0d1aa"}
 IDS["token_id"] = IDS["session_id"]
+IDS["label_name"] = "home"
 METHODS = ("get", "post", "put", "patch", "delete")
 
 

@@ -23,6 +23,8 @@ from app.db.transaction import Transaction
 from app.tasks.batch import queries
 from app.tasks.batch.answers import INLINE_BYTES, Stored, remembered, with_descriptions
 from app.tasks.batch.by_uid import check_uids, with_ids
+from app.tasks.batch.in_lists import check_lists
+from app.tasks.batch.labels import check_labels
 from app.tasks.batch.operations import (
     STATUSES,
     AnyOperation,
@@ -141,6 +143,8 @@ class _Batch(NamedTuple):
         busy = [index for index, operation in enumerate(operations) if not _is_idle(operation)]
         added = [index for index, operation in enumerate(operations) if isinstance(operation, CreateOperation)]
         last, stamped = await self._raise_revision(len(busy), added)
+        await check_lists(self.transaction, self.owner, operations)
+        await check_labels(self.transaction, self.owner, operations)
         numbers = dict(enumerate(busy, last - len(busy) + 1))
 
         async def send(statement: Statement, rows: Sequence[dict[str, Any]]) -> list[Task | TaskVersion]:

@@ -5,19 +5,21 @@ from typing import Annotated, TypeAlias
 import msgspec
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, UnsetType
 
 from app.auth.middleware import CurrentUser
 from app.openapi.described import failure_responses
 from app.tasks import described
 from app.tasks.change import RequestedChange
 from app.tasks.described import INVALID_ID, ON_ONE
-from app.tasks.failures import TaskNotFound
+from app.tasks.failures import LabelLimitReached, TaskNotFound
 from app.tasks.history.diff import HistoryData, Version
-from app.tasks.history.queries import history_of, revert_task
+from app.tasks.history.queries import LOSABLE, history_of, lost_in, revert_task
 from app.tasks.queries import get_version
 from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed
-from app.tasks.structs import TaskData
+from app.tasks.structs import Task
 from app.web.body import check_body_headers, check_ignored_body
+from app.web.envelopes import Data
 from app.web.failures import Invalid
 from app.web.query import in_query, whole_number
 from app.web.routing import UNREAD, IsHead, JSONResponse, get, post
@@ -36,6 +38,21 @@ class HistoryQuery(msgspec.Struct, frozen=True):
             0, MAX_VERSION, "Changes that led to an earlier version than this one: the `next` of the page before."
         ),
     ] = MAX_VERSION + 1
+
+
+class RevertedTaskData(Data[Task], frozen=True):
+    """A task that was brought back to an earlier version, in its envelope."""
+
+    lost: (
+        Annotated[
+            list[str],
+            Meta(
+                description="The fields that could not have again what they had, because it is gone: they are null.",
+                extra_json_schema={"items": {"type": "string", "enum": [*LOSABLE]}},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class TaskReversion(msgspec.Struct, frozen=True):
@@ -78,10 +95,15 @@ class HistoryController(TaskRoutes):
         operation_id="revertTask",
         summary="Bring an earlier version of a task back",
         described=described.CHANGED_TASK,
-        responses=failure_responses(400, 415, INVALID_ID, Invalid("version", "Version is required"), *ON_ONE),
+        responses=failure_responses(
+            *(400, LabelLimitReached, 415, INVALID_ID, Invalid("version", "Version is required"), *ON_ONE)
+        ),
     )
     async def revert(
         self, change: RequestedChange, task_id: FromPath[int], data: JSONBody[TaskReversion]
-    ) -> JSONResponse[TaskData]:
-        """Its title, its description and whether it was completed, as a new version."""
-        return changed(change, await revert_task(change, task_id, data.version))
+    ) -> JSONResponse[RevertedTaskData]:
+        """What it had then in each field that a client can set, as a new version."""
+        task = await revert_task(change, task_id, data.version)
+        lost = await lost_in(change.owner, task, data.version)
+        answer = changed(change, task)
+        return JSONResponse(RevertedTaskData(task, lost or UNSET), answer.raw_headers)

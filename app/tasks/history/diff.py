@@ -12,8 +12,11 @@ from app.tasks.fields import FIELDS
 from app.web.envelopes import Data, Stamp
 
 Kind: TypeAlias = Literal["session", "token", "jwt", "staff"]
-Action: TypeAlias = Literal["created", "changed", "completed", "reopened", "deleted", "restored"]
+Action: TypeAlias = Literal["created", "changed", "completed", "reopened", "labelled", "deleted", "restored"]
 Version = Annotated[int, Meta(ge=0, le=2**53 - 1, examples=[7])]
+
+
+NAMES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 
 
 class PastState(NamedTuple):
@@ -73,16 +76,33 @@ class ObjectChange(msgspec.Struct, frozen=True, rename={"before": "from", "after
 
     def __post_init__(self) -> None:
         """Put JSON in place of the text that is stored."""
-        for name in self.__struct_fields__:
-            if isinstance(stored := getattr(self, name), str):
-                force_setattr(self, name, msgspec.Raw(stored))
+        _put_json(self)
+
+
+class LabelsChange(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+    """Names of labels, before and after."""
+
+    before: Annotated[Any, Meta(extra_json_schema={"anyOf": [NAMES_SCHEMA, {"type": "null"}]})]
+    after: Annotated[Any, Meta(extra_json_schema=NAMES_SCHEMA)]
+
+    def __post_init__(self) -> None:
+        """Put JSON in place of the text that is stored."""
+        _put_json(self)
+
+
+def _put_json(change: ObjectChange | LabelsChange) -> None:
+    for name in change.__struct_fields__:
+        if isinstance(stored := getattr(change, name), str):
+            force_setattr(change, name, msgspec.Raw(stored))
 
 
 CHANGE_OF_TYPE = {
     "text": TextChange,
     "boolean": SwitchChange,
     "smallint": NumberChange,
+    "bigint": NumberChange,
     "json": ObjectChange,
+    "jsonb": LabelsChange,
     **dict.fromkeys(("date", "time", "timestamptz"), TimeChange),
 }
 CHANGE_KINDS: dict[str, Any] = {each.name: CHANGE_OF_TYPE[each.sql] for each in FIELDS}
@@ -154,6 +174,8 @@ def _action(now: PastState, before: PastState | None, different: set[str]) -> Ac
         return "created"
     if now.is_deleted != before.is_deleted:
         return "deleted" if now.is_deleted else "restored"
+    if different == {"labels"}:
+        return "labelled"
     if not {"completed"} <= different <= {"completed", "completed_at"}:
         return "changed"
     return "completed" if now.content["completed"] else "reopened"

@@ -3,7 +3,9 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
-from app.web.query import Parameter
+from app.db.statements import SET_RLS_OWNER
+from app.tasks.uids import MAX_DERIVED_ID, UidKind, id_in, parse_uid
+from app.web.query import SWITCH_RULE, Parameter, switch
 
 FIRST_TIME, LAST_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -61,8 +63,53 @@ class Filter(Parameter, frozen=True):
     """A parameter by which tasks are chosen: where it is not there, its condition has null, and holds."""
 
     condition: str = ""  # the SQL, in which the parameter has its own name
+    # Whether only statements have it in which it is asked for, and it does not hold for null: where it finds its tasks
+    # by an index, or looks at another table.
+    is_rare: bool = False
 
 
+def _list(text: str) -> int | str | None:
+    """Return the id of a list, or its uid, or `inbox`; 0, which no list has, for one that none can have."""
+    if text == INBOX:
+        return text
+    if PLAIN_ID.fullmatch(text):
+        return int(text) if len(text) <= len(str(MAX_DERIVED_ID)) else 0
+    uid = parse_uid(text)
+    derived = uid and id_in(UidKind.LIST, uid)
+    return uid if derived is None else derived
+
+
+INBOX = "inbox"
+PLAIN_ID = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+LIST_FILTER = Filter(
+    _list,
+    "the id or uid of a list, or inbox",
+    "Only those in this list; or in none (`inbox`). Of a list that is not there it is an empty page.",
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "format": "uuid"},
+            {"type": "string", "enum": [INBOX]},
+        ],
+        "examples": [7],
+    },
+    condition='"tasks"."list_id" = :list::bigint',
+    is_rare=True,
+)
+IN_NO_LIST = '"tasks"."list_id" IS NULL'
+ARCHIVED_FILTER = Filter(
+    switch,
+    SWITCH_RULE,
+    "Only those in lists that are archived, or all others.",
+    {"type": "boolean"},
+    condition=f"""
+        EXISTS (
+            SELECT 1 FROM "task_lists" WHERE {SET_RLS_OWNER} AND "task_lists"."user_id" = :owner
+                AND "task_lists"."id" = "tasks"."list_id" AND "task_lists"."archived_at" IS NOT NULL
+        ) = :archived::boolean
+    """,
+    is_rare=True,
+)
 TIME_RULE = "a time as in RFC 3339, with its offset, as 2026-11-21T09:30:00Z (a + is written %2B)"
 TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00Z"]}
 

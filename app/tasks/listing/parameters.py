@@ -11,7 +11,18 @@ import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
-from app.tasks.listing.filters import TIME_RULE, TIME_SCHEMA, Filter, after, day_filter, time_filter
+from app.tasks.listing.filters import (
+    ARCHIVED_FILTER,
+    INBOX,
+    LIST_FILTER,
+    TIME_RULE,
+    TIME_SCHEMA,
+    Filter,
+    after,
+    day_filter,
+    time_filter,
+)
+from app.tasks.listing.labels import LABELS, said_in
 from app.tasks.search import words
 from app.tasks.structs import Task
 from app.web import text as web_text
@@ -126,6 +137,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             condition='(:priority_min::int IS NULL OR "priority" >= :priority_min::int)',
         ),
     ] = None
+    list: Annotated[int | str | None, LIST_FILTER] = None
+    archived: Annotated[bool | None, ARCHIVED_FILTER] = None
+    label: Annotated[str | None, LABELS] = None
     sort: Annotated[
         str,
         Parameter(
@@ -173,6 +187,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         """Return what the conditions of all filters bind."""
         return {name: getattr(self, name) for name in FILTERS}
 
+    def rare(self) -> frozenset[str]:
+        """Return the names of the conditions that only a statement has in which they are asked for."""
+        asked = {name for name, each in FILTERS.items() if each.is_rare and getattr(self, name) is not None}
+        return frozenset(asked - {"list"} | {INBOX} if self.list == INBOX else asked)
+
     def about(self) -> str:
         """Return what decides which tasks there are, and in what order: all that pages of one list share."""
         asked = {name: value for name, value in self.filters().items() if value is not None}
@@ -192,7 +211,7 @@ def requested_list(request: Request[Any, Any, Any]) -> Query | None:
     if found.get("sort") == "relevance" and "q" not in found:
         raise Invalid("sort", "sort can be relevance only where there is a q to be relevant to")
     read = {name: value.isoformat() for name, value in found.items() if isinstance(value, date)}
-    said = tuple((name, text) for name, text in (texts | read).items() if name != "cursor")
+    said = tuple((name, each) for name, text in (texts | read).items() for each in said_in(name, text))
     return Query(**found, said=said) if found else None
 
 

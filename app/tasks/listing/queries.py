@@ -17,8 +17,10 @@ from app.tasks import costs
 from app.tasks.bounded import TEXT_SIZE, TITLE_SIZE, inline, within_bytes
 from app.tasks.costs import Charge
 from app.tasks.fields import FIELDS
+from app.tasks.in_list import list_id_of
 from app.tasks.keyset import PageRequest
 from app.tasks.listing.cache import State
+from app.tasks.listing.filters import IN_NO_LIST, INBOX
 from app.tasks.listing.parameters import FILTERS, Query
 from app.tasks.queries import COLUMNS, OWNED_BY_CALLER, SHORT_COLUMNS
 from app.tasks.search import queries as search
@@ -26,10 +28,13 @@ from app.tasks.search import words
 from app.tasks.search.indexing import indexer
 from app.tasks.structs import Task
 
-BARE_COLUMNS = columns_of(Task, description="NULL::text", extra="'{}'::json")
+BARE_COLUMNS = columns_of(Task, description="NULL::text", extra="'{}'::json", labels="'[]'::jsonb")
 # An array is sent as text, as in `queries`.
 IS_ANOTHER_STATE = """((SELECT "epoch" || '-' || "revision" FROM "mine") = ANY(:known::text::text[])) IS NOT TRUE"""
-REQUESTED = " AND ".join([OWNED_BY_CALLER, IS_ANOTHER_STATE, *(each.condition for each in FILTERS.values())])
+REQUESTED_OF_ALL = " AND ".join(
+    [OWNED_BY_CALLER, IS_ANOTHER_STATE, *(each.condition for each in FILTERS.values() if not each.is_rare)]
+)
+RARE = {name: each.condition for name, each in FILTERS.items() if each.is_rare} | {INBOX: IN_NO_LIST}
 # What tasks are sorted by, before their ids; and the same of a place, out of the text that its cursor has. It is the
 # table's column each time: one of what is selected is text, in an order that no index has.
 SORT_KEYS = {
@@ -94,12 +99,20 @@ STATE_OF_LIST = Statement(
 
 @cache
 def _page(
-    sort: str, *, searches: bool, follows: bool, counts: bool, describes: bool = True, adds_up: bool = False
+    sort: str,
+    *,
+    searches: bool,
+    follows: bool,
+    counts: bool,
+    describes: bool = True,
+    adds_up: bool = False,
+    rare: frozenset[str] = frozenset(),
 ) -> Statement:
-    """Return one of the statements by which pages are asked for, of which there are 200.
+    """Return one of the statements by which pages are asked for, of which there are 200 for each set of rare filters.
 
     With `adds_up` it ends early where descriptions are long; without, those are left out.
     """
+    requested = " AND ".join([REQUESTED_OF_ALL, *(RARE[name] for name in sorted(rare))])
     by = sort.lstrip("-")
     sign, direction = ("<", "DESC") if sort.startswith("-") or sort == "relevance" else (">", "ASC")
     key, number, of_place = SORT_KEYS[by]
@@ -123,13 +136,13 @@ def _page(
     if searches:
         # Where much is found, it is less to go through the tasks in their order until the page is full.
         in_turn = (
-            ordered(search.few(by, REQUESTED), behind),
-            ordered(search.many(by, REQUESTED, behind, direction), "true"),
+            ordered(search.few(by, requested), behind),
+            ordered(search.many(by, requested, behind, direction), "true"),
         )
         rows = "({}) UNION ALL ({})".format(*in_turn)
-        return _list(rows, kinds, about(search.total_found(REQUESTED)), search.found(by, IS_ANOTHER_STATE))
-    all_requested = search.among_all(REQUESTED)
-    by_title = by == "title" and search.in_order_of_titles(REQUESTED, behind, direction)
+        return _list(rows, kinds, about(search.total_found(requested)), search.found(by, IS_ANOTHER_STATE))
+    all_requested = search.among_all(requested)
+    by_title = by == "title" and search.in_order_of_titles(requested, behind, direction)
     rows = ordered(by_title, "true") if by_title else ordered(all_requested, behind)
     return _list(rows, kinds, about(f"SELECT count(*) FROM {all_requested}"))
 
@@ -142,10 +155,11 @@ async def rows_of(
     Raises IndexNotReady where that takes too long.
     """
     after, searches = wanted.after, query.q is not None
-    describes = query.fields is None or not {"description", "extra"}.isdisjoint(query.fields)
+    describes = query.fields is None or not {"description", "extra", "labels"}.isdisjoint(query.fields)
     how = {"searches": searches, "follows": after is not None, "counts": counts, "describes": describes}
-    statement = _page(query.sort, adds_up=adds_up, **how)
+    statement = _page(query.sort, adds_up=adds_up, rare=query.rare(), **how)
     values = query.filters() | {
+        "list": await _list_of(owner, query),
         "owner": owner.id,
         "known": array(known),
         "indexed": None,
@@ -165,6 +179,13 @@ async def rows_of(
     for kind in search.kinds_of(query.sort, searches=searches):
         await indexer.bring_up_to_date(owner.id, kind, revision)
     return await fetch(statement, **values | {"indexed": revision}), revision
+
+
+async def _list_of(owner: Owner, query: Query) -> int | None:
+    """Return the id of the list that the query names: 0, which none has, where there is none with this uid."""
+    if not isinstance(query.list, str):
+        return query.list
+    return None if query.list == INBOX else await list_id_of(owner, query.list) or 0
 
 
 def state_in(head: asyncpg.Record) -> State | None:

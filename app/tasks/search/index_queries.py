@@ -121,10 +121,13 @@ def _store(table: str, column: str, kind: str) -> Statement:
 # Of two texts, the hash of one is the seed of the other's: where the first ends makes a difference.
 TITLE_HASH = """hashtextextended("title" COLLATE "C", 0)"""
 TEXT_HASH = f"""hashtextextended(coalesce("description", '') COLLATE "C", {TITLE_HASH})"""
+# Of a task without labels it is the hash of its texts: those that were indexed before there were labels stay so.
+WORDS_HASH = f"""CASE WHEN "labels" = '[]' THEN {TEXT_HASH}
+    ELSE hashtextextended("labels"::text COLLATE "C", {TEXT_HASH}) END"""
 PENDING_WORDS = _pending(
-    "task_words", """coalesce(octet_length("description"), 0)""", TEXT_HASH, '"title", "description"'
+    "task_words", """coalesce(octet_length("description"), 0)""", WORDS_HASH, '"title", "description", "labels"'
 )
-PENDING_TITLES = _pending("task_titles", "0", TITLE_HASH, '"title", NULL AS "description"')
+PENDING_TITLES = _pending("task_titles", "0", TITLE_HASH, '"title", NULL AS "description", NULL AS "labels"')
 STORE_WORDS = _store("task_words", "words", "tsvector")
 STORE_TITLES = _store("task_titles", "key", "text")
 PENDING = {WORDS: PENDING_WORDS, TITLES: PENDING_TITLES}

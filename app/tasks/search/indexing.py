@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 import asyncpg
+import msgspec
 
 from app.db.engine import database
 from app.db.errors import DatabaseUnavailable
@@ -183,7 +184,8 @@ def _entries(work: Work, found: Sequence[asyncpg.Record]) -> Generator[None, Non
         if work.kind == TITLES:
             content = titles.key(work.owner, row["title"])
         else:
-            content = yield from words.vector(work.owner, row["title"], row["description"])
+            labels: list[str] = msgspec.json.decode(row["labels"])
+            content = yield from words.vector(work.owner, row["title"], row["description"], labels)
         entries.append({"id": row["id"], "version": row["version"], "text_hash": row["text_hash"], "content": content})
         yield
     return entries

@@ -9,7 +9,7 @@ many others' there are. (They are no secret: the query filter and row-level secu
 
 import re
 from base64 import b32encode
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
@@ -45,8 +45,8 @@ def scope(owner: str) -> str:
     return b32encode(blake2b(owner.encode(), digest_size=5).digest()).decode()[:SCOPE_LETTERS].lower()
 
 
-def vector(owner: str, title: str, description: str | None) -> Generator[None, None, str]:
-    """Return the words of a task as a tsvector: those of the title weigh A, those of the description B.
+def vector(owner: str, title: str, description: str | None, labels: Sequence[str] = ()) -> Generator[None, None, str]:
+    """Return the words of a task as a tsvector: those of the title weigh A, those of the description and labels B.
 
     Yields each WORDS_BETWEEN_YIELDS, for other requests to go on: the longest texts take 60 ms.
     """
@@ -54,7 +54,7 @@ def vector(owner: str, title: str, description: str | None) -> Generator[None, N
     places: dict[str, list[str]] = {}
     size = 0
     begin = 1
-    for text, weight in ((title, "A"), (description or "", "B")):
+    for text, weight in ((title, "A"), (description or "", "B"), *((label, "B") for label in labels)):
         place = begin
         folded = yield from WORD_FOLDING.fold_in_steps(text[:MAX_INDEXED_CHARACTERS])
         for number, (place, word) in enumerate(_placed(folded, begin, is_indexed=True), 1):
@@ -69,7 +69,7 @@ def vector(owner: str, title: str, description: str | None) -> Generator[None, N
             if len(found) < MAX_POSITIONS:
                 size += 2
                 found.append(f"{min(place, MAX_POSITION)}{weight}")
-        begin = place + 2  # no two words are next to each other of which one is in the title
+        begin = place + 2  # no two words are next to each other that are in two of these texts
     return " ".join([f"'{prefix}'", *(f"'{prefix}{word}':{','.join(at)}" for word, at in places.items())])
 
 

@@ -15,6 +15,8 @@ from app.tasks.bounded import MAX_PIECE_BYTES, SHORT_TEXTS, inline, within_bytes
 from app.tasks.change import Change
 from app.tasks.idempotency import ChangeStatement, execute
 from app.tasks.keyset import PageRequest, Piece, piece_of, streamed
+from app.tasks.lists.purging import purge_lists
+from app.tasks.lists.queries import TRASHED_LISTS
 from app.tasks.queries import UNLESS_CHANGED, execute_on, find, update
 from app.tasks.removal import MANY, MANY_BYTES
 from app.tasks.revisions import NEXT_REVISION, NEXT_REVISION_ROW
@@ -53,7 +55,8 @@ PURGE = ChangeStatement(
 EMPTY = ChangeStatement(
     f"""
     SELECT (SELECT count(*) FROM "gone") AS "count",
-        count(*) = {MANY} OR bool_or("size" > {MANY_BYTES}) AS "is_more", {NEXT_REVISION} AS "revision"
+        count(*) = {MANY} OR bool_or("size" > {MANY_BYTES}) AS "is_more", {NEXT_REVISION} AS "revision",
+        EXISTS (SELECT 1 FROM {TRASHED_LISTS}) AS "has_lists"
     FROM "some"
     """,
     NEXT_REVISION_ROW,
@@ -119,7 +122,7 @@ async def purge_task(change: Change, task_id: int) -> int | None:
 
 
 async def empty_trash(change: Change) -> int | None:
-    """Delete all tasks in it for good, a part after the other. Raises KeyReused.
+    """Delete all tasks in it for good, a part after the other, and then the lists. Raises KeyReused.
 
     Returns the owner's revision; None of an owner who has none, and where a key kept the answer of an older version.
     """
@@ -128,6 +131,9 @@ async def empty_trash(change: Change) -> int | None:
     if key is None or not await is_known(key, owner):
         while (rows := await database.fetch(EMPTY, owner=owner.id))[0]["is_more"]:
             pass
+        if rows[0]["has_lists"]:
+            await purge_lists(owner)
+            rows = await database.fetch(EMPTY, owner=owner.id)  # which tells the revision
     if key is not None:
         rows = await execute(EMPTY, change)
     return _revision(rows[0], 2)

@@ -129,6 +129,14 @@ class TestUpsert:
         error = await refusal(ada, upsert(result["data"]["id"], title="b"), upsert(title="c"), status=422)
         assert error["index"] == 1
 
+    async def test_a_list_is_named_by_its_uid(self, ada: httpx.AsyncClient) -> None:
+        made = (await ada.post("/api/lists", json={"name": "a", "uid": TWO})).json()["data"]
+        for status in (201, 200):
+            [result] = await results(ada, upsert(title="a", list_id=TWO))
+            assert (result["status"], result["data"]["list_id"]) == (status, made["id"])
+        error = await refusal(ada, upsert(list_id=ONE), status=422)
+        assert error["fields"][0]["field"] == "operations[0].data.list_id"
+
 
 class TestMissing:
     async def test_a_delete_of_what_is_not_there_may_be_ignored(self, ada: httpx.AsyncClient) -> None:

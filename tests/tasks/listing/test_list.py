@@ -608,8 +608,8 @@ class TestRefusals:
             "VALIDATION_ERROR",
             "lmit",
             "There is no such parameter here, only limit, cursor, completed, created_after, created_before, "
-            "updated_after, completed_after, due_before, due_after, due, start_before, priority_min, sort, q, fields, "
-            "count",
+            "updated_after, completed_after, due_before, due_after, due, start_before, priority_min, list, archived, "
+            "label, sort, q, fields, count",
         )
 
     async def test_they_come_after_401_and_415(self, ada: httpx.AsyncClient, stranger: httpx.AsyncClient) -> None:

@@ -129,7 +129,8 @@ class TestSteps:
     async def test_one_looks_at_no_more_bytes_than_it_may(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        statement = index_queries._pending("task_words", "5000000", index_queries.TEXT_HASH, '"title", "description"')
+        texts = '"title", "description", "labels"'
+        statement = index_queries._pending("task_words", "5000000", index_queries.TEXT_HASH, texts)
         monkeypatch.setitem(index_queries.PENDING, WORDS, statement)
         await put_in(sql, 7)
         assert len(await titles(ada, q="task")) == 7

@@ -1,0 +1,184 @@
+"""The statements about labels. A change of one is a transaction, together with all tasks that have it.
+
+The owner's revision is held first: so nothing else of the owner's changes meanwhile, and no two of these lock rows in
+different orders. Others wait for none of it.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import asyncpg
+from msgspec import UNSET
+
+from app.auth import idempotency
+from app.auth.jwt import User as Owner
+from app.db.engine import database
+from app.db.statements import SET_RLS_OWNER, STAMP, Statement
+from app.db.transaction import Transaction
+from app.tasks import costs
+from app.tasks.batch import queries as batch_queries
+from app.tasks.change import Change
+from app.tasks.costs import Charge
+from app.tasks.label_names import LabelName, checked_label
+from app.tasks.labels.structs import Label, LabelHasChanged, LabelNotFound, LabelPatch
+from app.tasks.listing.cache import State
+from app.tasks.uids import UidKind, uid_of
+from app.web.envelopes import encode
+
+LABELS_OF_CALLER = f'{SET_RLS_OWNER} AND "user_id" = :owner'
+# The first row tells the state of the owner's tasks.
+LIST_LABELS = Statement(
+    f"""
+    WITH "open" AS MATERIALIZED (
+        SELECT "each" AS "label", count(*) AS "count"
+        FROM (
+            SELECT "labels" FROM "tasks" WHERE {LABELS_OF_CALLER} AND "deleted_at" IS NULL AND NOT "completed"
+                AND "labels" <> '[]'
+        ) AS "labelled" CROSS JOIN LATERAL jsonb_array_elements_text("labels") AS "each"
+        GROUP BY "each"
+    )
+    SELECT "epoch" AS "id", NULL AS "name", NULL AS "color", 0 AS "open", NULL AS "created_at", NULL AS "updated_at",
+        "revision" AS "version", NULL AS "key"
+    FROM "revisions" WHERE {LABELS_OF_CALLER}
+    UNION ALL (
+        SELECT "id", "name", "color", coalesce((SELECT "count" FROM "open" WHERE "label" = "name"), 0),
+            {STAMP.format('"created_at"')}, {STAMP.format('"updated_at"')}, "version", "key"
+        FROM "task_labels" WHERE {LABELS_OF_CALLER}
+    )
+    """
+)
+HOLD_REVISION = Statement(f'SELECT "revision" FROM "revisions" WHERE {LABELS_OF_CALLER} FOR NO KEY UPDATE')
+THAT_LABEL = Statement(
+    f"""
+    SELECT "id", "name", "color", "version" FROM "task_labels" WHERE {LABELS_OF_CALLER} AND "key" = :label_key::text
+    """
+)
+WITH_LABEL = f'{LABELS_OF_CALLER} AND "labels" ? :name::text'
+COUNT_LABELLED = Statement(f'SELECT count(*) FROM "tasks" WHERE {WITH_LABEL}')
+# Each task has a version of its own, those in the trash too. Without another label, it is taken away.
+RELABEL = Statement(
+    f"""
+    UPDATE "tasks" SET
+        "labels" = CASE WHEN :other::text IS NULL THEN "labels" - :name::text ELSE (
+            SELECT jsonb_agg(
+                CASE WHEN "each" = to_jsonb(:name::text) THEN :other::text::jsonb ELSE "each" END ORDER BY "at"
+            )
+            FROM jsonb_array_elements("labels") WITH ORDINALITY AS "those" ("each", "at")
+        ) END,
+        "version" = :first::bigint + "place", "updated_at" = :stamped::timestamptz, "changed_by" = :by
+    FROM (
+        SELECT "id" AS "labelled_id", row_number() OVER (ORDER BY "id") AS "place" FROM "tasks" WHERE {WITH_LABEL}
+    ) AS "labelled"
+    WHERE {SET_RLS_OWNER} AND "tasks"."user_id" = :owner AND "tasks"."id" = "labelled_id"
+    """
+)
+SET_LABEL = Statement(
+    f"""
+    UPDATE "task_labels" SET "name" = :name::text, "key" = :label_key::text, "color" = :color::text,
+        "version" = :version::bigint, "updated_at" = :stamped::timestamptz
+    WHERE {LABELS_OF_CALLER} AND "id" = :label_id::bigint
+    """
+)
+DROP_LABEL = Statement(f'DELETE FROM "task_labels" WHERE {LABELS_OF_CALLER} AND "id" = :label_id::bigint')
+
+
+async def labels_of(owner: Owner, charge: Charge = costs.free) -> tuple[State | None, list[Label]]:
+    """Return the state of the owner's tasks, and the owner's labels. Charges for the tasks that were looked at."""
+    charge(await costs.of_looking_through(owner))
+    return _told(await database.fetch(LIST_LABELS, owner=owner.id))
+
+
+def _told(rows: Sequence[asyncpg.Record]) -> tuple[State | None, list[Label]]:
+    if not rows:
+        return None, []
+    head, *labels = rows
+    labels.sort(key=lambda row: row["key"])
+    return State(head["id"], head["version"]), [
+        Label(row["id"], uid_of(UidKind.LABEL, row["id"]), *(row[name] for name in Label.__struct_fields__[2:]))
+        for row in labels
+    ]
+
+
+async def patch_label(change: Change, label: LabelName, patch: LabelPatch) -> Label:
+    """Change the name of a label, with all tasks that have it, or its color; onto another's name the two become one.
+
+    Raises LabelNotFound, LabelHasChanged, KeyReused.
+    """
+    return await _transaction(change, partial(_patch, change, label, patch), Label)
+
+
+async def delete_label(change: Change, label: LabelName) -> int:
+    """Take a label off all tasks, delete it, and return the revision. Raises what `patch_label` does."""
+    return await _transaction(change, partial(_delete, change, label), int)
+
+
+async def _transaction(change: Change, work: Any, kind: Any) -> Any:
+    async def attempt() -> Any:
+        async with database.begin(change.owner.id) as transaction:
+            result = await work(transaction)
+            if change.key is not None:
+                values = {"answer": encode(result).decode(), **change.key.values()}
+                await transaction.fetch(idempotency.STORE_KEY, owner=change.owner.id, **values)
+            return result
+
+    return await (
+        attempt() if change.key is None else idempotency.idempotent_transaction(change.key, change.owner, attempt, kind)
+    )
+
+
+async def _held(transaction: Transaction, change: Change, label: LabelName) -> asyncpg.Record:
+    """Return the label, of which nothing else changes until the transaction ends."""
+    owner = change.owner.id
+    await transaction.fetch(HOLD_REVISION, owner=owner)
+    found = await transaction.fetch(THAT_LABEL, owner=owner, label_key=label.key)
+    if not found:
+        raise LabelNotFound
+    if not change.condition.allows(found[0]["version"]):
+        raise LabelHasChanged(found[0]["version"])
+    return found[0]
+
+
+async def _patch(change: Change, label: LabelName, patch: LabelPatch, transaction: Transaction) -> Label:
+    owner, old = change.owner.id, await _held(transaction, change, label)
+    new = LabelName(label.key, old["name"]) if patch.name is UNSET else checked_label(patch.name, "name")
+    others = await transaction.fetch(THAT_LABEL, owner=owner, label_key=new.key) if new.key != label.key else []
+    kept = others[0] if others else old
+    name = kept["name"] if others else new.name
+    color = kept["color"] if patch.color is UNSET else patch.color
+    if others or (name, color) != (old["name"], old["color"]):
+        count = await _count(transaction, owner, old["name"]) if name != old["name"] else 0
+        last, stamped = await _raise(transaction, owner, count + 1)
+        about = {"name": name, "label_key": new.key, "color": color, "version": last, "stamped": stamped}
+        await transaction.fetch(SET_LABEL, owner=owner, label_id=kept["id"], **about)
+        if count:
+            await _relabel(transaction, change, old["name"], LabelName(new.key, name), last - count - 1, stamped)
+        if others:
+            await transaction.fetch(DROP_LABEL, owner=owner, label_id=old["id"])
+    _, labels = _told(await transaction.fetch(LIST_LABELS, owner=owner))
+    return next(each for each in labels if each.id == kept["id"])
+
+
+async def _delete(change: Change, label: LabelName, transaction: Transaction) -> int:
+    owner, old = change.owner.id, await _held(transaction, change, label)
+    count = await _count(transaction, owner, old["name"])
+    last, stamped = await _raise(transaction, owner, count + 1)
+    await _relabel(transaction, change, old["name"], None, last - count - 1, stamped)
+    await transaction.fetch(DROP_LABEL, owner=owner, label_id=old["id"])
+    return last
+
+
+async def _count(transaction: Transaction, owner: str, name: str) -> int:
+    return (await transaction.fetch(COUNT_LABELLED, owner=owner, name=name))[0][0]
+
+
+async def _raise(transaction: Transaction, owner: str, count: int) -> tuple[int, Any]:
+    rows = await transaction.fetch(batch_queries.RAISE_REVISION, owner=owner, count=count, added=0, max_tasks=0)
+    return rows[0]["revision"], rows[0]["stamped"]
+
+
+async def _relabel(
+    transaction: Transaction, change: Change, name: str, other: LabelName | None, first: int, stamped: Any
+) -> None:
+    about = {"name": name, "other": other and encode(other).decode(), "first": first, "stamped": stamped}
+    await transaction.fetch(RELABEL, owner=change.owner.id, by=change.owner.by, **about)

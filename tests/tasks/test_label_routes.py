@@ -1,0 +1,275 @@
+"""Labels by their names: listed, renamed, colored and deleted, and added to one task or taken off it."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import httpx
+import pytest
+from litestar import Litestar
+
+from app.main import ALWAYS
+from app.openapi import document as openapi_document
+from tests.openapi.test_page import is_as_documented
+from tests.tasks.test_labels import TASKS, kept_labels, labels_of, make
+
+LABELS = "/api/labels"
+NAMES = ["home", "a/b", "//", "a%2Fb", "\u00e9t\u00e9", "#", "?", "a b", "+", "\u2215", "..."]
+
+
+async def listed(client: httpx.AsyncClient) -> list[tuple[str, str | None, int]]:
+    answer = await client.get(LABELS)
+    assert answer.status_code == 200, answer.text
+    return [(each["name"], each["color"], each["open"]) for each in answer.json()["data"]]
+
+
+def of(task: dict[str, Any], name: str) -> str:
+    return f"{TASKS}/{task['id']}/labels/{quote(name, safe='')}"
+
+
+def at(name: str) -> str:
+    return f"{LABELS}/{quote(name, safe='')}"
+
+
+class TestList:
+    async def test_it_has_each_with_its_open_tasks_in_order(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+    ) -> None:
+        assert await listed(ada) == []
+        await make(ada, "b", "A")
+        await make(ada, "b", completed=True)
+        gone = await make(ada, "c", "b")
+        await make(bob, "his")
+        await ada.delete(f"{TASKS}/{gone['id']}")
+        assert await listed(ada) == [("A", None, 1), ("b", None, 1), ("c", None, 0)]
+        [label, *_] = (await ada.get(LABELS)).json()["data"]
+        assert label["uid"] == f"6a1dc0f5-e27b-8002-8000-{label['id']:012x}"
+        assert [*label] == ["id", "uid", "name", "color", "open", "created_at", "updated_at", "version"]
+
+    async def test_it_has_a_tag_that_every_change_changes(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada, "a")
+        tag = (await ada.get(LABELS)).headers["etag"]
+        assert (await ada.get(LABELS, headers={"if-none-match": tag})).status_code == 304
+        assert (await ada.head(LABELS)).headers["etag"] == tag
+        await ada.patch(f"{TASKS}/{task['id']}/complete")
+        assert (await ada.get(LABELS, headers={"if-none-match": tag})).status_code == 200
+
+
+class TestOfATask:
+    @pytest.mark.parametrize("name", NAMES)
+    async def test_it_is_added_and_taken_away_and_asking_twice_is_as_good(
+        self, ada: httpx.AsyncClient, name: str
+    ) -> None:
+        task = await make(ada, "first")
+        for method, shown in (("PUT", ["first", name]), ("DELETE", ["first"])):
+            once = await ada.request(method, of(task, name))
+            again = await ada.request(method, of(task, name))
+            assert (once.status_code, once.json()["data"]["labels"]) == (200, shown)
+            assert again.json() == once.json()
+            assert again.headers["etag"] == once.headers["etag"] == f'"v{once.json()["data"]["version"]}"'
+        history = (await ada.get(f"{TASKS}/{task['id']}/history")).json()["data"]
+        assert [each["action"] for each in history] == ["labelled", "labelled", "created"]
+
+    async def test_by_uid_in_another_case_and_with_a_slash_behind(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada, "Home")
+        assert (await ada.put(f"{TASKS}/{task['uid']}/labels/HOME")).json()["data"] == task
+        assert (await ada.put(f"{TASKS}/{task['uid']}/labels/x%2F/")).json()["data"]["labels"] == ["Home", "x/"]
+        assert (await ada.delete(f"{TASKS}/{task['uid']}/labels/hOME")).json()["data"]["labels"] == ["x/"]
+
+    @pytest.mark.parametrize("name", ["%00", "a%0Ab", "%FF", "%20", "x" * 51, "%C2%85"])
+    async def test_what_is_no_name_is_refused(self, ada: httpx.AsyncClient, name: str) -> None:
+        task = await make(ada)
+        for method, path in (("PUT", f"{TASKS}/{task['id']}/labels/{name}"), ("PATCH", f"{LABELS}/{name}")):
+            answer = await ada.request(method, path, json={})
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["error"]["fields"][0]["field"] == "label_name"
+
+    async def test_of_a_task_that_is_not_theirs_nothing_is_found(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        task = await make(ada, "hers")
+        for method in ("PUT", "DELETE"):
+            for name in ("hers", "new"):
+                answers = [await bob.request(method, path) for path in (of(task, name), of({"id": 10**9}, name))]
+                assert [each.status_code for each in answers] == [404, 404]
+                assert answers[0].content == answers[1].content
+        assert len(await kept_labels(sql)) == 1
+
+    async def test_a_version_a_key_and_the_limit_of_a_task(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada, *(f"{n}" for n in range(50)))
+        stale = {"If-Match": '"v1234"'}
+        for method, name in (("PUT", "1"), ("PUT", "new"), ("DELETE", "1"), ("DELETE", "new")):
+            answer = await ada.request(method, of(task, name), headers=stale)
+            assert (answer.status_code, answer.json()["error"]["current"]) == (412, task)
+        answer = await ada.put(of(task, "new"))
+        assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, "labels")
+        key = {"Idempotency-Key": "1", "If-Match": f'"v{task["version"]}"'}
+        first = await ada.delete(of(task, "7"), headers=key)
+        await ada.put(of(task, "7"))
+        again = await ada.delete(of(task, "7"), headers=key)
+        assert again.json() == first.json()
+        assert again.headers["idempotent-replayed"] == "true"
+
+    async def test_two_devices_add_different_labels_concurrently(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada)
+        names = [f"label {n}" for n in range(20)]
+        assert all(each.is_success for each in await asyncio.gather(*(ada.put(of(task, name)) for name in names)))
+        assert sorted(await labels_of(ada, task)) == sorted(names)
+
+
+class TestRename:
+    async def test_all_tasks_have_the_new_name_and_versions_of_their_own(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        tasks = [await make(ada, "x", "Home", "y") for _ in range(3)]
+        await ada.delete(f"{TASKS}/{tasks[0]['id']}")
+        his = await make(bob, "Home")
+        before = (await ada.get(LABELS)).json()["data"][0]
+        answer = await ada.patch(at("HOME"), json={"name": " House ", "color": "#C0FFEE"})
+        label = answer.json()["data"]
+        assert (label["id"], label["name"], label["color"], label["open"]) == (before["id"], "House", "#c0ffee", 2)
+        assert answer.headers["etag"] == f'"v{label["version"]}"'
+        for task in tasks[1:]:
+            assert await labels_of(ada, task) == ["x", "House", "y"]
+            history = (await ada.get(f"{TASKS}/{task['id']}/history")).json()["data"]
+            assert history[0]["action"] == "labelled"
+        assert (await ada.get("/api/trash")).json()["data"][0]["labels"] == ["x", "House", "y"]
+        assert (await bob.get(f"{TASKS}/{his['id']}")).json()["data"] == his
+        versions = await sql.fetch(
+            "SELECT version FROM tasks WHERE user_id = $1 UNION ALL SELECT version FROM task_labels WHERE user_id = $1",
+            tasks[0]["user_id"],
+        )
+        assert len({row[0] for row in versions}) == len(versions) == 6
+        assert await sql.fetchval("SELECT max(revision) FROM revisions") >= label["version"]
+
+    async def test_to_itself_in_another_case(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada, "Home")
+        assert (await ada.patch(at("home"), json={"name": "HOME"})).json()["data"]["name"] == "HOME"
+        assert await labels_of(ada, task) == ["HOME"]
+        assert (await make(ada, "home"))["labels"] == ["HOME"]
+        assert [task["labels"] for task in (await ada.get(f"{TASKS}?label=home")).json()["data"]] == [["HOME"]] * 2
+
+    async def test_onto_another_one_they_become_one(self, ada: httpx.AsyncClient) -> None:
+        both, one, other = await make(ada, "a", "c", "b"), await make(ada, "a"), await make(ada, "b")
+        kept = (await ada.patch(at("b"), json={"color": "#123456"})).json()["data"]
+        label = (await ada.patch(at("a"), json={"name": "B"})).json()["data"]
+        assert (label["id"], label["name"], label["color"], label["open"]) == (kept["id"], "b", "#123456", 3)
+        assert [await labels_of(ada, task) for task in (both, one, other)] == [["b", "c"], ["b"], ["b"]]
+        assert [name for name, *_ in await listed(ada)] == ["b", "c"]
+        assert (await ada.get(f"{TASKS}/{other['id']}")).json()["data"]["version"] == other["version"]
+
+    async def test_what_is_so_already_changes_nothing(self, ada: httpx.AsyncClient) -> None:
+        await make(ada, "a")
+        before = (await ada.get(LABELS)).json()["data"][0]
+        for body in ({}, {"name": "a"}, {"color": None}):
+            assert (await ada.patch(at("A"), json=body)).json()["data"] == before
+        assert (await ada.patch(at("a"), json={"color": "#00ff00"})).json()["data"]["color"] == "#00ff00"
+        assert (await ada.patch(at("a"), json={"color": None})).json()["data"]["color"] is None
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [({"color": "red"}, "color"), ({"color": "#12345"}, "color"), ({"color": "#123456\n"}, "color"),
+         ({"name": ""}, "name"), ({"name": None}, "name"), ({"name": "."}, "name"), ({"color": 1}, "color")],
+    )  # fmt: skip
+    async def test_what_a_label_cannot_be_is_refused(
+        self, ada: httpx.AsyncClient, body: dict[str, Any], field: str
+    ) -> None:
+        await make(ada, "a")
+        answer = await ada.patch(at("a"), json=body)
+        assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, field)
+
+
+class TestDelete:
+    async def test_it_is_taken_off_everywhere(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+        task, gone, his = await make(ada, "a", "b"), await make(ada, "a"), await make(bob, "a")
+        await ada.delete(f"{TASKS}/{gone['id']}")
+        assert (await ada.delete(at("A"))).status_code == 204
+        assert await labels_of(ada, task) == ["b"]
+        assert (await ada.get("/api/trash")).json()["data"][0]["labels"] == []
+        assert await labels_of(bob, his) == ["a"]
+        assert await listed(ada) == [("b", None, 1)]
+        assert (await make(ada, "A"))["labels"] == ["A"]
+
+
+class TestConditions:
+    async def test_what_is_not_theirs_is_not_found(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+        await make(ada, "hers")
+        for name in ("hers", "never"):
+            for answer in (await bob.patch(at(name), json={"name": "x"}), await bob.delete(at(name))):
+                assert (answer.status_code, answer.json()["error"]) == (
+                    404,
+                    {"code": "NOT_FOUND", "message": "There is no such label."},
+                )
+        assert [name for name, *_ in await listed(ada)] == ["hers"]
+
+    async def test_another_version_is_412(self, ada: httpx.AsyncClient) -> None:
+        await make(ada, "a")
+        [label] = (await ada.get(LABELS)).json()["data"]
+        stale, right = {"If-Match": '"v9999"'}, {"If-Match": f'"v{label["version"]}"'}
+        for answer in (
+            await ada.patch(at("a"), json={"name": "b"}, headers=stale),
+            await ada.delete(at("a"), headers=stale),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (412, "PRECONDITION_FAILED")
+            assert answer.headers["etag"] == f'"v{label["version"]}"'
+        assert (await ada.patch(at("a"), json={"name": "b"}, headers=right)).status_code == 200
+
+    async def test_under_a_key_it_is_done_once(self, ada: httpx.AsyncClient) -> None:
+        await make(ada, "a", "b")
+        for key, method, name, body in (("1", "PATCH", "a", {"name": "c"}), ("2", "DELETE", "b", None)):
+            first = await ada.request(method, at(name), json=body, headers={"Idempotency-Key": key})
+            again = await ada.request(method, at(name), json=body, headers={"Idempotency-Key": key})
+            assert first.is_success
+            assert (again.status_code, again.content) == (first.status_code, first.content)
+            assert again.headers["idempotent-replayed"] == "true"
+        answer = await ada.delete(at("c"), headers={"Idempotency-Key": "1"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+    async def test_concurrent_ones_neither_wait_for_each_other_for_ever_nor_lose_a_label(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        tasks = [await make(ada, "a", "b") for _ in range(10)]
+        answers = await asyncio.gather(
+            ada.patch(at("a"), json={"name": "b"}),
+            ada.patch(at("b"), json={"name": "a"}),
+            *(ada.put(of(task, "c")) for task in tasks),
+            ada.patch(at("c"), json={"name": "d"}),
+            ada.delete(at("d")),
+        )
+        assert {each.status_code for each in answers} <= {200, 204, 404}
+        names = {name for *_, name in await kept_labels(sql)}
+        assert len(names & {"a", "b"}) == 1
+        for task in tasks:
+            assert {*await labels_of(ada, task)} <= names
+            assert len({*await labels_of(ada, task)} & {"a", "b"}) == 1
+
+
+async def test_the_document_says_what_is_answered(running: Litestar, ada: httpx.AsyncClient) -> None:
+    document = json.loads(json.dumps(openapi_document.document([*ALWAYS])))
+    task = await make(ada, "a")
+
+    async def go(method: str, path: str, name: str = "a", task_id: Any = task["id"], **request: Any) -> None:
+        answer = await ada.request(method, path.format(task_id=task_id, label_name=name), **request)
+        is_as_documented(document, document["paths"][path][method], answer)
+
+    stale = {"if-match": '"v999"'}
+    label, of_task = "/api/labels/{label_name}", "/api/tasks/{task_id}/labels/{label_name}"
+    for method in ("put", "delete"):
+        await go(method, of_task)
+        await go(method, of_task, "%00")
+        await go(method, of_task, task_id=10**9)
+        await go(method, of_task, task_id="x")
+        await go(method, of_task, headers=stale)
+    await go("get", LABELS)
+    await go("get", LABELS, headers={"if-none-match": "*"})
+    for name in ("a", "%00", "never"):
+        await go("patch", label, name, json={"color": "#c0ffee"})
+    await go("patch", label, json={"color": "red"})
+    await go("patch", label, json={}, headers=stale)
+    await go("patch", label, content=b"{")
+    await go("patch", label, content=b"{}", headers={"content-type": "text/plain"})
+    await go("delete", label, headers=stale)
+    await go("delete", label)
+    await go("delete", label)
