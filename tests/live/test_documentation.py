@@ -34,7 +34,12 @@ from tests.live.clusters import Cluster
 from tests.live.conftest import free_port
 from tests.live.test_tracing import Collector
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
+PAGES = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md")))]
+# Those whose commands follow each other, in their order.
+OF_API = [
+    "docs/api.md",
+    *(f"docs/{page}" for page in re.findall(r"\]\((api/.+\.md)\) \|", (ROOT / "docs/api.md").read_text())),
+]
 KINDS = {"sh", "text", "dotenv", "yaml", "ini", "js", "sql"}
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
@@ -166,12 +171,12 @@ def shell(request: pytest.FixtureRequest, place: Path) -> Iterator[Shell]:
     shell.close()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/own-accounts.md"])
-def test_every_command_is_answered_as_the_page_says(shell: Shell, service: Any, page: str) -> None:
+@pytest.mark.parametrize("pages", [["README.md"], OF_API, ["docs/own-accounts.md"]], ids=lambda pages: pages[0])
+def test_every_command_is_answered_as_the_page_says(shell: Shell, service: Any, pages: list[str]) -> None:
     who = f"ada-{secrets.token_hex(6)}"
     said = ""
     answers = 0
-    for block in blocks(page):
+    for block in blocks(*pages):
         if block.kind == "sh":
             pasted = block.text.replace("localhost:8000", service.url.partition("//")[2])
             pasted = pasted.replace("token ada", f"token {who}").replace("ada@example.com", f"{who}@example.com")
@@ -179,12 +184,12 @@ def test_every_command_is_answered_as_the_page_says(shell: Shell, service: Any, 
         elif block.kind == "text":
             assert matches(block.text, said), f"{block.text}\n{said}"
             answers += 1
-    assert answers >= {"README.md": 3, "docs/api.md": 15, "docs/own-accounts.md": 1}[page]
+    assert answers >= {"README.md": 3, "docs/api.md": 15, "docs/own-accounts.md": 1}[pages[0]]
     assert json.loads(said.splitlines()[-2] if said.endswith("\n\n") else said.splitlines()[-1])  # the last is one, too
 
 
 def test_every_other_page_has_nothing_to_be_pasted_but_a_dump() -> None:
-    rest = [page for page in PAGES if page not in ("README.md", "docs/api.md", "docs/own-accounts.md")]
+    rest = [page for page in PAGES if page not in ("README.md", *OF_API, "docs/own-accounts.md")]
     assert [(block.page, "pg_dump" in block.text) for block in blocks(*rest, kind="sh")] == [
         ("docs/configuration.md", True)
     ]

@@ -1,4 +1,4 @@
-"""A connection's one deadline. It moves with every message, so moving it must cost next to nothing."""
+"""A connection's one deadline: `connection` says what expires. It moves with each message, so that costs nothing."""
 
 import asyncio
 from collections.abc import Callable
