@@ -1,4 +1,4 @@
-"""Positions: texts that sort bytewise, with room for another between any two, as `fractional-indexing` of npm does it.
+"""Positions: texts that sort bytewise, with room for another between any two, as npm's `fractional-indexing` has them.
 
 A position is an integer, whose first letter tells how many digits it has, and digits behind the point, all in base 62.
 An object without a position of its own has one that is derived from its id: so a new one comes behind all others, and
@@ -7,30 +7,31 @@ no row has to be read or stored for it.
 
 from app.web.failures import Invalid
 
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_MAX_POSITION = 255  # characters
+BASE_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+MAX_POSITION_LENGTH = 255  # characters
 SMALLEST = "A" + "0" * 26  # an integer that is no position: nothing could come before it
 HEX_DIGITS = 14  # of an id below 2^53
-_HEAD = "p"  # of an integer with so many digits, and two for those that clients and moves put behind it
-_ROOM = "00"
+DERIVED_HEAD = "p"  # of an integer with so many digits, and two for those that clients and moves put behind it
+DERIVED_TAIL = "00"
 MAX_DERIVED = 16**HEX_DIGITS - 1
 NOT_A_POSITION = "Position must be an order key of up to 255 characters, as npm's fractional-indexing makes them"
 
 
 def derived_position(number: int) -> str:
     """Return the position of an object that has none of its own, by its id."""
-    return f"{_HEAD}{number:0{HEX_DIGITS}x}{_ROOM}"
+    return f"{DERIVED_HEAD}{number:0{HEX_DIGITS}x}{DERIVED_TAIL}"
 
 
 def position_sql(row: str) -> str:
     """Return the SQL of the position of a row of this table, with the columns `id` and `position`."""
-    return f"""coalesce("{row}"."position", '{_HEAD}' || lpad(to_hex("{row}"."id"), {HEX_DIGITS}, '0') || '{_ROOM}')"""
+    digits = f"""lpad(to_hex("{row}"."id"), {HEX_DIGITS}, '0')"""
+    return f"""coalesce("{row}"."position", '{DERIVED_HEAD}' || {digits} || '{DERIVED_TAIL}')"""
 
 
 def last_id_at(position: str) -> int:
     """Return the highest id whose derived position is not behind this one; 0 where there is none."""
-    if position[:1] != _HEAD:
-        return MAX_DERIVED if position > _HEAD else 0
+    if position[:1] != DERIVED_HEAD:
+        return MAX_DERIVED if position > DERIVED_HEAD else 0
     digits = position[1 : 1 + HEX_DIGITS].ljust(HEX_DIGITS, "0")
     for place, digit in enumerate(digits):
         if digit not in "0123456789abcdef":
@@ -41,7 +42,7 @@ def last_id_at(position: str) -> int:
 
 def is_position(text: str) -> bool:
     """Tell whether npm's `validateOrderKey` takes it, and it is in the alphabet and no longer than 255 characters."""
-    if not text.isascii() or not text.isalnum() or not text[0].isalpha() or len(text) > _MAX_POSITION:
+    if not text.isascii() or not text.isalnum() or not text[0].isalpha() or len(text) > MAX_POSITION_LENGTH:
         return False
     length = _integer_length(text[0])
     return text != SMALLEST and len(text) >= length and not text[length:].endswith("0")
@@ -115,13 +116,13 @@ def _midpoint(low: str, high: str | None) -> str:
             same += 1
         if same:
             return high[:same] + _midpoint(low[same:], high[same:])
-    first = _DIGITS.index(low[0]) if low else 0
-    last = _DIGITS.index(high[0]) if high is not None else len(_DIGITS)
+    first = BASE_62.index(low[0]) if low else 0
+    last = BASE_62.index(high[0]) if high is not None else len(BASE_62)
     if last - first > 1:
-        return _DIGITS[(first + last + 1) // 2]
+        return BASE_62[(first + last + 1) // 2]
     if high is not None and len(high) > 1:
         return high[0]
-    return _DIGITS[first] + _midpoint(low[1:], None)
+    return BASE_62[first] + _midpoint(low[1:], None)
 
 
 def _incremented(integer: str) -> str | None:
@@ -129,7 +130,7 @@ def _incremented(integer: str) -> str | None:
     digits = integer[1:].rstrip("z")
     zeros = "0" * (len(integer) - 1 - len(digits))
     if digits:
-        return integer[0] + digits[:-1] + _DIGITS[_DIGITS.index(digits[-1]) + 1] + zeros
+        return integer[0] + digits[:-1] + BASE_62[BASE_62.index(digits[-1]) + 1] + zeros
     if integer[0] == "z":
         return None
     head = "a" if integer[0] == "Z" else chr(ord(integer[0]) + 1)
@@ -141,6 +142,6 @@ def _decremented(integer: str) -> str:
     digits = integer[1:].rstrip("0")
     if digits:
         rest = "z" * (len(integer) - 1 - len(digits))
-        return integer[0] + digits[:-1] + _DIGITS[_DIGITS.index(digits[-1]) - 1] + rest
+        return integer[0] + digits[:-1] + BASE_62[BASE_62.index(digits[-1]) - 1] + rest
     head = "Z" if integer[0] == "a" else chr(ord(integer[0]) - 1)
     return head + "z" * (_integer_length(head) - 1)

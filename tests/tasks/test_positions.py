@@ -1,4 +1,4 @@
-"""Positions: there is always room between two, and an object without one has one by its id."""
+"""Positions: there is always room between two, and an id has one too. Beside those of npm: `tests/live`."""
 
 import random
 
@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from app.tasks.positions import (
-    _MAX_POSITION,
+    MAX_POSITION_LENGTH,
     SMALLEST,
     checked_position,
     derived_position,
@@ -63,7 +63,8 @@ def test_several_between_two_are_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "a", "a00", "a0V0", "0", "1a", "a!", "ä0", "a 0", "a0\n", SMALLEST, "b0", "a0" + "V" * _MAX_POSITION]
+    "bad",
+    ["", "a", "a00", "a0V0", "0", "1a", "a!", "ä0", "a0\n", SMALLEST, "b0", "a0" + "V" * MAX_POSITION_LENGTH],
 )
 def test_what_is_no_position_is_refused(bad: str) -> None:
     with pytest.raises(Invalid):
@@ -71,7 +72,7 @@ def test_what_is_no_position_is_refused(bad: str) -> None:
 
 
 def test_the_longest_is_taken_and_null_is_the_default() -> None:
-    longest = "a0" + "V" * (_MAX_POSITION - 2)
+    longest = "a0" + "V" * (MAX_POSITION_LENGTH - 2)
     assert checked_position(longest) == longest
     assert checked_position(None) is None
 
