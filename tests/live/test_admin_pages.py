@@ -26,6 +26,7 @@ from tests.tasks.plain import CONTENT
 
 pytestmark = pytest.mark.slow
 
+OFFERED = [name for name in CONTENT if name != "list_id"]  # in forms of tasks
 METHODS: dict[str, set[str]] = {table: view.methods() for table, view in VIEWS.items()}
 PASSWORD = "correct horse battery"
 
@@ -450,6 +451,8 @@ class TestEachTable:
     LISTS: ClassVar = {
         "user": ("email", "email", "1@example.com"),
         "tasks": ("title", "title", "=1+1"),
+        "lists": ("name", "name", "=1+1"),
+        "labels": ("name", "name", "=1+1"),
         "trash": ("title", "title", "=1+1"),
         "history": ("title", "title", "=1+1"),
         "logins": ("user_agent", "user_agent", "=1+1"),
@@ -457,7 +460,7 @@ class TestEachTable:
         "failed_logins": ("email", "email", "1@example.com"),
         "staff": ("username", "username", "x/../victim"),
     }
-    OWNED = ("tasks", "trash", "history", "logins", "personal_tokens")
+    OWNED = ("tasks", "lists", "labels", "trash", "history", "logins", "personal_tokens")
 
     @pytest.fixture
     async def rows(self, page: Page, sql: asyncpg.Connection) -> AsyncIterator[None]:
@@ -469,6 +472,8 @@ class TestEachTable:
             await sql.execute("UPDATE tasks SET completed = true WHERE user_id = $1", owner)
             await sql.execute("INSERT INTO tasks (user_id, title) VALUES ($1, $2)", owner, f"{text} (old)")
             await sql.execute("UPDATE tasks SET deleted_at = now() WHERE user_id = $1 AND title LIKE '%(old)'", owner)
+            await sql.execute("INSERT INTO task_lists (user_id, name) VALUES ($1, left($2, 200))", owner, text)
+            await sql.execute("INSERT INTO task_labels (user_id, name, key) VALUES ($1, $2, $2)", owner, text)
             await sql.execute(
                 "INSERT INTO login_sessions (id, user_id, family_hash, token_hash, user_agent, created_at,"
                 " last_used_at, expires_at) VALUES ($1, $2, $3, $3, $4, now(), now(), now() + interval '1 day')",
@@ -609,7 +614,7 @@ class TestEachTable:
     async def test_a_form_that_adds_a_row_asks_for_what_people_say_and_for_nothing_else(
         self, page: Page, url: str, rows: None, sql: asyncpg.Connection
     ) -> None:
-        asked = {"tasks": ["user_id", *CONTENT]}
+        asked = {"tasks": ["user_id", *OFFERED]}
         asked["staff"] = ["username", "new_password", "active"]
         assert {table for table, methods in METHODS.items() if "POST" in methods} == {*asked}
         names = "fields => [...new Set(fields.map(field => field.name))]"
@@ -674,7 +679,7 @@ class TestEachTable:
 
         chosen, before = await choose_rows(), await stored()
         assert chosen[0] == first["id"]
-        assert await self.update(page, "completed", "false") == [name.replace("_", " ").title() for name in CONTENT]
+        assert await self.update(page, "completed", "false") == [name.replace("_", " ").title() for name in OFFERED]
         await expect(page.get_by_text("Successfully updated rows")).to_be_visible()
 
         after = await stored()

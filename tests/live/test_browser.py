@@ -235,7 +235,8 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     page = visit.page
 
     await page.goto(f"{url}/docs")
-    await expect(page.locator(".opblock")).to_have_count(32)
+    document = httpx.get(f"{url}/openapi.json").json()
+    await expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
     await picture(page, "docs")
 
     await page.get_by_role("button", name="Authorize").click()
@@ -255,7 +256,7 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     await expect(page.locator(".info table code")).to_have_count(8)
     await expect(page.locator(".info table")).to_contain_text("SERVICE_UNAVAILABLE")
     titles = page.locator(".opblock-tag a span")
-    assert await titles.all_inner_texts() == ["Login", "Tasks", "Trash", "History", "Accounts", "Service"]
+    assert await titles.all_inner_texts() == [tag["name"] for tag in document["tags"]]
     first = page.locator(".opblock-summary-path")
     assert (await first.all_inner_texts())[:2] == ["/api/auth/signup", "/api/auth/login"]
     assert (visit.crashes, visit.origins()) == ([], {url})
