@@ -95,13 +95,10 @@ class LabelLimitReached(LimitReached):
 
 def label_refusal(error: asyncpg.CheckViolationError) -> Exception:
     """Return the failure that `tasks_label` has raised; the error itself where something else has."""
-    match getattr(error, "constraint_name", ""):
-        case "labels_of_owner":
-            return LabelLimitReached(int(getattr(error, "detail", "0")))
-        case "labels_of_task":
-            return too_many_labels()
-        case _:
-            return error
+    found = getattr(error, "constraint_name", "")
+    if found == "labels_of_owner":
+        return LabelLimitReached(int(getattr(error, "detail", "0")))
+    return too_many_labels() if found == "labels_of_task" else error
 
 
 class PreconditionRequired(Failure):

@@ -20,7 +20,8 @@ MAX_SENT_NAME = 4 * MAX_LABEL_NAME  # as normal form C makes one of four at most
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Those that no client can send in a path: a part of a path with this name is another path (RFC 3986, section 5.2.4).
 PATH_SEGMENTS = (".", "..")
-LABEL_PATTERN = web_text.visible_pattern(MAX_LABEL_NAME).replace(r"\x00", r"\x00-\x1F\x7F-\x9F")
+WITHOUT_CONTROLS = web_text.visible_pattern(MAX_LABEL_NAME).replace(r"\x01-\x1F\x7F-\x9F", "")
+LABEL_PATTERN = WITHOUT_CONTROLS.replace(r"\x00", r"\x00-\x1F\x7F-\x9F")
 
 SHOWN_LABELS: Any = Annotated[
     Raw,

@@ -1045,8 +1045,6 @@ class TestPiccolosCommand:
         }
         newest = max(identity for app, identity in migrations.known() if app == "tasks")
         assert newest in await command("backwards", "tasks", "1", "--auto_agree")
-            "backwards", "tasks", "1", "--auto_agree"
-        )
         assert stat.S_IMODE((copy / ".data" / "jwt_secret").stat().st_mode) == 0o600
 
     @pytest.mark.slow

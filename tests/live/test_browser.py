@@ -235,7 +235,8 @@ async def test_the_docs_page_shows_the_api_and_tries_it_out(visit: Visit, url: s
     page = visit.page
 
     await page.goto(f"{url}/docs")
-    document = httpx.get(f"{url}/openapi.json").json()
+    async with httpx.AsyncClient() as client:
+        document = (await client.get(f"{url}/openapi.json")).json()
     await expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
     await picture(page, "docs")
 

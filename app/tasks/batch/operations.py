@@ -21,11 +21,7 @@ MAX_BATCH_BYTES = 256 * 1024
 TaskId: TypeAlias = (
     Annotated[
         int,
-        Meta(
-            description="The task's `id` or `uid`.",
-            examples=[42],
-            extra_json_schema={"minimum": 1, "maximum": 2**53 - 1},
-        ),
+        Meta(description="The task's `id` or `uid`.", examples=[42]),
     ]
     | Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 )

@@ -604,11 +604,9 @@ class TestRefusals:
         assert len(message) < 400  # nothing of what was sent is told back at length
 
     async def test_an_unknown_one_is_told_which_there_are(self, ada: httpx.AsyncClient) -> None:
-        assert await refused(ada, "lmit=1") == (
-            "VALIDATION_ERROR",
-            "lmit",
-            f"There is no such parameter here, only {', '.join(name for name in Query.__struct_fields__ if name != 'said')}",
-        )
+        names = ", ".join(name for name in Query.__struct_fields__ if name != "said")
+        sentence = f"There is no such parameter here, only {names}"
+        assert await refused(ada, "lmit=1") == ("VALIDATION_ERROR", "lmit", sentence)
 
     async def test_they_come_after_401_and_415(self, ada: httpx.AsyncClient, stranger: httpx.AsyncClient) -> None:
         assert (await stranger.get(f"{LIST}?x=1")).status_code == 401
