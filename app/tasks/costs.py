@@ -21,7 +21,7 @@ TASKS_RETURNED = 1_000  # by a list that has no limit
 TASKS_FOUND = 2_500  # by words, on all pages together
 TASKS_LOOKED_AT = 5_000  # for a filter, a count or an order that no index has, or for an index that lacks changes
 
-TASKS_MOVED = 100  # with their list
+TASKS_MOVED = 100  # with their list, or changed with their label
 
 INDEXED = ("created_at", "title", "relevance")  # orders
 

@@ -273,3 +273,15 @@ async def test_the_document_says_what_is_answered(running: Litestar, ada: httpx.
     await go("delete", label, headers=stale)
     await go("delete", label)
     await go("delete", label)
+
+
+async def test_a_label_costs_what_its_tasks_do(ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.tasks.costs.TASKS_MOVED", 1)
+    for _ in range(3):
+        await ada.post("/api/tasks", json={"title": "a", "labels": ["home"]})
+    charged: list[int] = []
+    monkeypatch.setattr("app.tasks.labels.controller.charge", lambda _, count: charged.append(count))
+    await ada.patch("/api/labels/home", json={"name": "garden"})
+    await ada.patch("/api/labels/garden", json={"color": "#aabbcc"})
+    await ada.delete("/api/labels/garden")
+    assert charged == [3, 0, 3]

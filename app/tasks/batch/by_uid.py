@@ -61,6 +61,7 @@ async def with_ids(
 def _creation(index: int, operation: UpsertOperation) -> CreateOperation:
     """Return the creation of a task that is not there. Raises InOperation."""
     fields = given(operation.data)
+    fields |= {"labels": [label.name for label in fields["labels"]]} if "labels" in fields else {}  # as they were sent
     try:
         if isinstance(fields.get("extra"), dict):
             fields["extra"] = patched(bytes(NO_EXTRA), fields["extra"])

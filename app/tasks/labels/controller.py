@@ -1,5 +1,6 @@
 """The routes of labels, and of one label of a task."""
 
+from functools import partial
 from typing import Any
 
 from litestar import Controller, Request
@@ -47,7 +48,7 @@ class LabelController(Controller):
         self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch, is_head: IsHead
     ) -> JSONResponse[LabelListData]:
         """In the order of their names, and each with how many tasks have it that are still to be done."""
-        state, labels = await labels_of(user, lambda cost: charge(request, cost))
+        state, labels = await labels_of(user, partial(charge, request))
         return listed(UNREAD if is_head else LabelListData(labels), state, known)
 
     @patch(
@@ -62,7 +63,7 @@ class LabelController(Controller):
         self, request: Request[Any, Any, Any], change: RequestedChange, data: JSONBody[LabelPatch]
     ) -> JSONResponse[LabelData]:
         """All tasks that have it are changed with it, the trash included; onto another's name, the two become one."""
-        label = await patch_label(change, label_in(request), data)
+        label = await patch_label(change, label_in(request), data, partial(charge, request))
         return tagged(LabelData(label), label.version, b"", *revised(change, label.version))
 
     @delete(
@@ -75,7 +76,7 @@ class LabelController(Controller):
     )
     async def remove(self, request: Request[Any, Any, Any], change: RequestedChange) -> JSONResponse[None]:
         """It is taken off all tasks, the trash included. The tasks stay."""
-        return done(change, await delete_label(change, label_in(request)))
+        return done(change, await delete_label(change, label_in(request), partial(charge, request)))
 
 
 class TaskLabelController(TaskRoutes):

@@ -100,17 +100,17 @@ def _told(rows: Sequence[asyncpg.Record]) -> tuple[State | None, list[Label]]:
     ]
 
 
-async def patch_label(change: Change, label: LabelName, patch: LabelPatch) -> Label:
+async def patch_label(change: Change, label: LabelName, patch: LabelPatch, charge: Charge = costs.free) -> Label:
     """Change the name of a label, with all tasks that have it, or its color; onto another's name the two become one.
 
-    Raises LabelNotFound, LabelHasChanged, KeyReused.
+    Charges for the tasks. Raises LabelNotFound, LabelHasChanged, KeyReused.
     """
-    return await _transaction(change, partial(_patch, change, label, patch), Label)
+    return await _transaction(change, partial(_patch, change, label, patch, charge), Label)
 
 
-async def delete_label(change: Change, label: LabelName) -> int:
-    """Take a label off all tasks, delete it, and return the revision. Raises what `patch_label` does."""
-    return await _transaction(change, partial(_delete, change, label), int)
+async def delete_label(change: Change, label: LabelName, charge: Charge = costs.free) -> int:
+    """Take a label off all tasks, delete it, and return the revision. Charges and raises as `patch_label` does."""
+    return await _transaction(change, partial(_delete, change, label, charge), int)
 
 
 async def _transaction(change: Change, work: Any, kind: Any) -> Any:
@@ -139,7 +139,9 @@ async def _held(transaction: Transaction, change: Change, label: LabelName) -> a
     return found[0]
 
 
-async def _patch(change: Change, label: LabelName, patch: LabelPatch, transaction: Transaction) -> Label:
+async def _patch(
+    change: Change, label: LabelName, patch: LabelPatch, charge: Charge, transaction: Transaction
+) -> Label:
     owner, old = change.owner.id, await _held(transaction, change, label)
     new = LabelName(label.key, old["name"]) if patch.name is UNSET else checked_label(patch.name, "name")
     others = await transaction.fetch(THAT_LABEL, owner=owner, label_key=new.key) if new.key != label.key else []
@@ -151,6 +153,7 @@ async def _patch(change: Change, label: LabelName, patch: LabelPatch, transactio
         last, stamped = await _raise(transaction, owner, count + 1)
         about = {"name": name, "label_key": new.key, "color": color, "version": last, "stamped": stamped}
         await transaction.fetch(SET_LABEL, owner=owner, label_id=kept["id"], **about)
+        charge(count // costs.TASKS_MOVED)
         if count:
             await _relabel(transaction, change, old["name"], LabelName(new.key, name), last - count - 1, stamped)
         if others:
@@ -159,9 +162,10 @@ async def _patch(change: Change, label: LabelName, patch: LabelPatch, transactio
     return next(each for each in labels if each.id == kept["id"])
 
 
-async def _delete(change: Change, label: LabelName, transaction: Transaction) -> int:
+async def _delete(change: Change, label: LabelName, charge: Charge, transaction: Transaction) -> int:
     owner, old = change.owner.id, await _held(transaction, change, label)
     count = await _count(transaction, owner, old["name"])
+    charge(count // costs.TASKS_MOVED)
     last, stamped = await _raise(transaction, owner, count + 1)
     await _relabel(transaction, change, old["name"], None, last - count - 1, stamped)
     await transaction.fetch(DROP_LABEL, owner=owner, label_id=old["id"])

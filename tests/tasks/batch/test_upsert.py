@@ -171,3 +171,23 @@ class TestMissing:
     @pytest.mark.parametrize("op", ["update", "complete"])
     async def test_no_other_operation_has_it(self, ada: httpx.AsyncClient, op: str) -> None:
         await refusal(ada, {"op": op, "id": 1, "data": {}, "missing": "ignore"}, status=422)
+
+
+async def test_an_upsert_takes_every_field_whether_it_creates_or_changes(ada: httpx.AsyncClient) -> None:
+    everything = {
+        "title": "a",
+        "description": "b",
+        "completed": True,
+        "completed_at": "2026-11-21T09:30:00.125Z",
+        "start_date": "2026-12-01",
+        "due_date": "2026-12-04",
+        "due_time": "17:30",
+        "time_zone": "Europe/Berlin",
+        "priority": 3,
+        "labels": ["Home", "é"],
+        "estimate_minutes": 30,
+        "extra": {"c": {"d": 1}},
+    }
+    for status in (201, 200):
+        [result] = await results(ada, upsert(**everything))
+        assert (result["status"], {name: result["data"][name] for name in everything}) == (status, everything)
