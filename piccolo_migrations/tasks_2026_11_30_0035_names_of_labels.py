@@ -26,10 +26,11 @@ LABEL = """
                 known := OLD.labels;
             ELSIF NOT EXISTS (SELECT FROM "user" WHERE id = OLD.user_id) THEN  -- the same user, by another id
                 RETURN NEW;
-            ELSE  -- the other owner's labels with the same keys
+            ELSE  -- the other owner's labels with the same keys, in the same order
                 wanted := coalesce((
-                    SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(l.key, l.name))
-                    FROM task_labels AS l WHERE l.user_id = OLD.user_id AND NEW.labels ? l.name
+                    SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(l.key, l.name) ORDER BY e.place)
+                    FROM pg_catalog.jsonb_array_elements_text(NEW.labels) WITH ORDINALITY AS e (name, place)
+                    JOIN task_labels AS l ON l.user_id = OLD.user_id AND l.name = e.name
                 ), '[]'::jsonb);
             END IF;
         END IF;

@@ -311,11 +311,12 @@ class TestByHand:
     async def test_a_task_that_is_given_to_another_owner_takes_its_labels_along(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
-        task = await make(ada, "Home", "b")
+        await make(ada, "c", "b")
+        task = await make(ada, "Home", "b", "c", "a")
         other = await make(bob, "home")
         await sql.execute("UPDATE tasks SET user_id = $1 WHERE id = $2", other["user_id"], task["id"])
-        assert await labels_of(bob, task) == ["home", "b"]
-        assert len(await kept_labels(sql)) == 4
+        assert await labels_of(bob, task) == ["home", "b", "c", "a"]
+        assert len(await kept_labels(sql)) == 8
 
     async def test_a_user_who_gets_another_id_keeps_them(
         self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, sql: asyncpg.Connection
