@@ -123,3 +123,16 @@ async def no_second_wall(sql: asyncpg.Connection) -> AsyncIterator[None]:
     finally:
         for table in OWNED:
             await sql.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+
+
+async def heap_only(sql: asyncpg.Connection, change: str) -> tuple[int, int]:
+    """Change tasks, and return how many rows were written anew, and how many of them to their page and to no index.
+
+    Of the session's earlier transactions PostgreSQL may still have some in the same counters.
+    """
+    counted = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'tasks'"
+    async with sql.transaction():
+        before = await sql.fetchrow(counted) or (0, 0)
+        await sql.execute(change)
+        after = await sql.fetchrow(counted) or (0, 0)
+    return after[0] - before[0], after[1] - before[1]
