@@ -39,7 +39,12 @@ TASKS_OUT_OF_TRASH = move_tasks(
     f'{IN_THAT_LIST} AND "tasks"."deleted_at" IS NOT NULL AND "tasks"."version" > :since::bigint',
 )
 UNLINK_TASKS = move_tasks('"list_id" = NULL', IN_THAT_LIST)
-DELETE_TASKS = Statement(f'DELETE FROM "tasks" WHERE {IN_THAT_LIST} AND "tasks"."deleted_at" IS NULL')
+DELETE_TASKS = Statement(
+    f"""
+    WITH "gone" AS (DELETE FROM "tasks" WHERE {IN_THAT_LIST} AND "tasks"."deleted_at" IS NULL RETURNING 1)
+    SELECT count(*) FROM "gone"
+    """
+)
 
 
 async def delete_list(change: Change, list_id: int, charge: Charge, *, to_inbox: bool, for_good: bool) -> int:
@@ -55,7 +60,7 @@ async def delete_list(change: Change, list_id: int, charge: Charge, *, to_inbox:
         elif not for_good:
             await move(it, TASKS_TO_TRASH, charge, list_id=list_id)
         else:
-            await it.fetch(DELETE_TASKS, list_id=list_id)
+            charge((await it.fetch(DELETE_TASKS, list_id=list_id))[0][0] // TASKS_MOVED)
         if not for_good:
             await it.fetch(queries.TRASH_LIST, list_id=list_id)
             return

@@ -316,6 +316,10 @@ class TestDeletingTheList:
         await ada.delete(f"{LISTS}/{told['id']}")
         await ada.post(f"{LISTS}/{told['id']}/restore")
         assert charged == [3, 3]
+        kept_nothing = msgspec.structs.replace(running.state["settings"], trash_days=0)
+        monkeypatch.setitem(running.state, "settings", kept_nothing)
+        await ada.delete(f"{LISTS}/{told['id']}")
+        assert charged == [3, 3, 3]
 
     async def test_whatever_happens_meanwhile_no_task_is_listed_in_a_list_that_is_not(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
