@@ -17,7 +17,7 @@ from app.tasks.failures import TaskNotFound
 from app.tasks.structs import MAX_ID, Task, TaskData
 from app.tasks.uids import is_derived, parse_uid
 from app.web.failures import Invalid
-from app.web.headers import RawHeaders
+from app.web.headers import RawHeaders, forbid_storing
 from app.web.idempotency_key import replayed
 from app.web.routing import JSONResponse, is_head
 
@@ -42,6 +42,8 @@ async def check_task_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
             scope["new_uid"], number = uid, 0
         else:
             number = await id_of(scope["user"], uid)
+            if not is_derived(uid):
+                forbid_storing(scope)
         connection.path_params["task_id"] = f"{number}"
         return
     if not PLAIN_INTEGER.fullmatch(task_id):

@@ -56,6 +56,15 @@ def joined(scope: Mapping[str, Any], name: bytes) -> bytes:
     return b", ".join(value for each, value in scope["headers"] if each == name)
 
 
+def forbid_storing(scope: Any) -> None:
+    """Have no cache store the answer to a request: a path that several users have for different things.
+
+    A browser that has stored one user's answer sends its entity tag with another user's request for the same path, and
+    takes a 304 for its own (RFC 9111, section 4.3.1). `Vary: Authorization` does not keep it from that.
+    """
+    scope["answer_headers"].append(NO_STORE)
+
+
 def request_id(sent: Singles) -> bytes:
     """Return the caller's request id, if it sent one that can be taken over, else a new one."""
     chosen = sent.get(b"x-request-id")

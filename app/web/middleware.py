@@ -114,9 +114,10 @@ class _Response:
             self.status = status
             if self._root:
                 headers = [_with_root(self._root, *each) for each in headers]
+            headers += self._headers
             if b"cache-control" not in [name for name, _ in headers]:
                 headers.append(NO_STORE)
-            message = {"type": "http.response.start", "status": status, "headers": headers + self._headers}
+            message = {"type": "http.response.start", "status": status, "headers": headers}
         elif self._bodiless and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)

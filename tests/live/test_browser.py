@@ -423,6 +423,28 @@ async def test_the_headers_of_tracing_pass_and_those_of_answers_can_be_read(
     assert read == [200, "return=minimal", "true", 200, True]
 
 
+@pytest.mark.parametrize(("path", "field"), [("tasks", "title"), ("lists", "name")])
+async def test_a_browser_shows_nobody_what_it_has_of_another_user_with_the_same_uid(
+    visit: Visit, url: str, origin: str, clean: None, path: str, field: str
+) -> None:
+    """The two have the same version, and so the same entity tag, which a browser sends by itself."""
+    there = f"/api/{path}/01936c1e-7c3a-7000-9b1d-0d9d6f1d2a11"
+    for user in ("ada", "bob"):
+        headers = {"authorization": f"Bearer {token(user)}", "if-none-match": "*"}
+        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+            assert (await client.put(there, json={field: f"of {user}"})).status_code == 201
+    await visit.page.goto(origin)
+    shown = await visit.page.evaluate(
+        """async ([api, path, field, tokens]) => {
+          const shown = [];
+          for (const token of tokens) shown.push((await send(api, token, "GET", path)).body.data[field]);
+          return shown;
+        }""",
+        [url, there, field, [token("ada"), token("bob"), token("ada")]],
+    )
+    assert shown == ["of ada", "of bob", "of ada"]
+
+
 async def test_the_same_page_at_another_origin_is_refused_by_the_browser(
     visit: Visit, url: str, stranger: str, clean: None
 ) -> None:

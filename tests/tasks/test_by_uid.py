@@ -113,6 +113,19 @@ class TestWhereverAnIdIs:
         assert (await bob.get(f"{LIST}/{ONE}")).json()["data"] == mine
         assert (await ada.get(f"{LIST}/{ONE}")).json()["data"] == theirs
 
+    async def test_no_cache_stores_what_a_path_shows_that_another_user_may_have_too(
+        self, ada: httpx.AsyncClient
+    ) -> None:
+        chosen, derived = await post(ada, uid=ONE), await post(ada)
+        for path in (ONE, derived["uid"], chosen["id"]):
+            answer = await ada.get(f"{LIST}/{path}")
+            same = await ada.get(f"{LIST}/{path}", headers={"if-none-match": answer.headers["etag"]})
+            missing = await ada.get(f"{LIST}/{path}/versions/9")
+            assert [each.status_code for each in (answer, same, missing)] == [200, 304, 404]
+            stored = "private, no-cache, no-store" if path == ONE else "private, no-cache"
+            assert [each.headers["cache-control"] for each in (answer, same)] == [stored, stored]
+            assert missing.headers["cache-control"] == "no-store"
+
 
 class TestCreatedByPut:
     async def test_it_is_created_once_however_often_it_is_sent(self, ada: httpx.AsyncClient) -> None:

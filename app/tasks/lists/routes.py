@@ -15,6 +15,7 @@ from app.tasks.routes import PLAIN_INTEGER, revised
 from app.tasks.structs import MAX_ID
 from app.tasks.uids import is_derived, parse_uid
 from app.web.failures import Invalid
+from app.web.headers import forbid_storing
 from app.web.routing import JSONResponse
 
 
@@ -30,6 +31,8 @@ async def check_list_id(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
             scope["new_uid"], number = uid, 0
         elif (number := await list_id_of(scope["user"], uid)) is None:
             raise ListNotFound
+        elif not is_derived(uid):
+            forbid_storing(scope)
         connection.path_params["list_id"] = f"{number}"
         return
     if not PLAIN_INTEGER.fullmatch(list_id):
