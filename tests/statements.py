@@ -21,7 +21,7 @@ from app.tasks.listing.parameters import SORTS
 
 OWNED = (
     *("tasks", "task_versions", "revisions", "idempotency_keys", "task_indexes", "task_words", "task_titles"),
-    *("task_lists", "task_labels"),
+    *("task_lists", "task_labels", "task_list_versions", "task_label_versions"),
 )
 OF_OWNER = re.compile(r'(?:"\w+"\.)?"user_id" = (?=\$\d)')
 # Whose rows a statement is about; what else it asks of its owner serves that.

@@ -492,6 +492,17 @@ def machine(
             mine = people[who].lists
             assert self.on_one(who, mine, list_id, "GET", "/api/lists/{}") == mine.get(list_id)
 
+        @rule(who=WHO, list_id=list_ids)
+        def look_back_at_list(self, who: str, list_id: int) -> None:
+            mine = people[who].lists
+            told = self.on_one(who, mine, list_id, "GET", "/api/lists/{}/history?limit=200")
+            if told is not None:
+                assert (told[0]["version"], told[-1]["action"]) == (mine[list_id]["version"], "created")
+                content: dict[str, Any] = {}
+                for each in reversed(told):
+                    content |= {name: change["to"] for name, change in each["changes"].items()}
+                assert content.items() <= mine[list_id].items()
+
         @rule(who=WHO, list_id=list_ids, archived=st.booleans(), match=MATCHES, key=KEYS)
         def archive_list(self, who: str, list_id: int, archived: bool, match: str | None, key: str | None) -> None:
             mine = people[who].lists

@@ -15,7 +15,7 @@ READ_AND_WRITE: tuple[str, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 WRITABLE_TABLES = (
     *("user", "tasks", "revisions", "task_versions", "old_versions", "task_indexes", "task_words", "task_titles"),
     *("idempotency_keys", "leaving_users", "rate_limits", "credentials", "login_sessions", "personal_access_tokens"),
-    *("task_lists", "task_labels"),
+    *("task_lists", "task_labels", "task_list_versions", "task_label_versions"),
 )
 SERVICE = dict.fromkeys(WRITABLE_TABLES, READ_AND_WRITE) | {
     "tasks_id_seq": ("USAGE",),

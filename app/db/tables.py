@@ -100,6 +100,7 @@ class TaskList(Table, tablename="task_lists", db=engine):
     updated_at = Timestamptz(null=False)
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
     deleted_at = Timestamptz(null=True, default=None, help_text="When it was moved to the trash.")
+    changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
 
     name_has_text = Check("btrim(name) <> ''")
 
@@ -149,6 +150,8 @@ class TaskLabel(Table, tablename="task_labels", db=engine):
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
     created_at = Timestamptz(null=False)
     updated_at = Timestamptz(null=False)
+    changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
+    merged = Text(null=True, default=None, help_text="The label that became one with it by that change.")
 
 
 class Revision(Table, tablename="revisions", db=engine):

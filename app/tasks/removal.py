@@ -157,6 +157,16 @@ REMOVE_TASKS = Statement(
 KEYS_OF_USER = _some(
     "idempotency_keys", '"answer"', f'"idempotency_keys" AS r WHERE {SET_RLS_STAFF} AND r."user_id" = :user'
 )
+# Of lists, which are few, and each of which has a history as long as a task's at most.
+HISTORIES_OF_USER = _some(
+    "task_list_versions",
+    '"name"',
+    f"""
+    "task_list_versions" AS r WHERE {SET_RLS_STAFF} AND r."list_id" IN (
+        SELECT "id" FROM "task_lists" WHERE {SET_RLS_STAFF} AND "user_id" = :user
+    )
+    """,
+)
 # The rest goes with the row, which nothing is left to refer to but what is short.
 REMOVE_USER = Statement(
     f"""
@@ -194,8 +204,9 @@ async def forget_user(user: str) -> bool:
             pass
         if not (await step(REMOVE_TASKS, keys=ids))[0][0]:
             return False
-    while (await step(KEYS_OF_USER, user=user))[0]["is_more"]:
-        pass
+    for statement in (KEYS_OF_USER, HISTORIES_OF_USER):
+        while (await step(statement, user=user))[0]["is_more"]:
+            pass
     await step(REMOVE_USER, user=user)
     return True
 

@@ -60,6 +60,8 @@ GRANTED = (
     "leaving_users",
     "task_lists",
     "task_labels",
+    "task_list_versions",
+    "task_label_versions",
 )
 TABLES = (*GRANTED, "task_settings")  # which is only read and set
 OF_THE_OWNER = (
@@ -137,15 +139,38 @@ TASKS: Catalog = {
         "task_indexes.target bigint NOT NULL",
         "task_indexes.user_id text NOT NULL",
         "task_indexes.worker bigint NOT NULL",
+        "task_label_versions.changed_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_label_versions.changed_by text",
+        "task_label_versions.color text",
+        "task_label_versions.label_id bigint NOT NULL",
+        "task_label_versions.merged text",
+        "task_label_versions.name text NOT NULL",
+        "task_label_versions.ordinal integer NOT NULL DEFAULT 1",
+        "task_label_versions.user_id text NOT NULL",
+        "task_label_versions.version bigint NOT NULL",
+        "task_labels.changed_by text",
         "task_labels.color text",
         "task_labels.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "task_labels.id bigint NOT NULL DEFAULT nextval('task_labels_id_seq'::regclass)",
         "task_labels.key text NOT NULL",
+        "task_labels.merged text",
         "task_labels.name text NOT NULL",
         "task_labels.updated_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "task_labels.user_id text NOT NULL",
         "task_labels.version bigint NOT NULL DEFAULT 0",
+        "task_list_versions.archived_at timestamp(3) with time zone",
+        "task_list_versions.changed_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "task_list_versions.changed_by text",
+        "task_list_versions.color text",
+        "task_list_versions.deleted_at timestamp(3) with time zone",
+        "task_list_versions.list_id bigint NOT NULL",
+        "task_list_versions.name text NOT NULL",
+        "task_list_versions.ordinal integer NOT NULL DEFAULT 1",
+        "task_list_versions.position text",
+        "task_list_versions.user_id text NOT NULL",
+        "task_list_versions.version bigint NOT NULL",
         "task_lists.archived_at timestamp(3) with time zone",
+        "task_lists.changed_by text",
         "task_lists.color text",
         "task_lists.created_at timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "task_lists.deleted_at timestamp(3) with time zone",
@@ -236,8 +261,15 @@ TASKS: Catalog = {
         "task_indexes_pkey PRIMARY KEY (user_id, kind)",
         "task_indexes_user_id_fkey FOREIGN KEY (user_id) REFERENCES revisions(user_id) ON UPDATE CASCADE ON DELETE"
         " CASCADE",
+        "task_label_versions_of_theirs FOREIGN KEY (user_id, label_id) REFERENCES task_labels(user_id, id) ON UPDATE"
+        " CASCADE ON DELETE CASCADE",
+        "task_label_versions_pkey PRIMARY KEY (label_id, version)",
+        "task_labels_of_their_owner UNIQUE (user_id, id)",
         "task_labels_pkey PRIMARY KEY (id)",
         'task_labels_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
+        "task_list_versions_of_theirs FOREIGN KEY (user_id, list_id) REFERENCES task_lists(user_id, id) ON UPDATE"
+        " CASCADE ON DELETE CASCADE",
+        "task_list_versions_pkey PRIMARY KEY (list_id, version)",
         "task_lists_of_their_owner UNIQUE (user_id, id)",
         "task_lists_pkey PRIMARY KEY (id)",
         'task_lists_user_id_fkey FOREIGN KEY (user_id) REFERENCES "user"(id) ON UPDATE CASCADE ON DELETE CASCADE',
@@ -280,8 +312,11 @@ TASKS: Catalog = {
         "CREATE UNIQUE INDEX rate_limits_pkey ON public.rate_limits USING btree (email)",
         "CREATE UNIQUE INDEX revisions_pkey ON public.revisions USING btree (user_id)",
         "CREATE UNIQUE INDEX task_indexes_pkey ON public.task_indexes USING btree (user_id, kind)",
+        "CREATE UNIQUE INDEX task_label_versions_pkey ON public.task_label_versions USING btree (label_id, version)",
         "CREATE UNIQUE INDEX task_labels_by_key ON public.task_labels USING btree (user_id, key)",
+        "CREATE UNIQUE INDEX task_labels_of_their_owner ON public.task_labels USING btree (user_id, id)",
         "CREATE UNIQUE INDEX task_labels_pkey ON public.task_labels USING btree (id)",
+        "CREATE UNIQUE INDEX task_list_versions_pkey ON public.task_list_versions USING btree (list_id, version)",
         "CREATE UNIQUE INDEX task_lists_by_uid ON public.task_lists USING btree (user_id, uid) WHERE (uid IS NOT NULL)",
         "CREATE UNIQUE INDEX task_lists_of_their_owner ON public.task_lists USING btree (user_id, id)",
         "CREATE UNIQUE INDEX task_lists_pkey ON public.task_lists USING btree (id)",
@@ -316,6 +351,13 @@ TASKS: Catalog = {
         " tasks_forget_words()",
         "CREATE TRIGGER tasks_forget_words AFTER DELETE ON public.tasks REFERENCING OLD TABLE AS gone FOR EACH"
         " STATEMENT EXECUTE FUNCTION tasks_forget_words()",
+        "CREATE TRIGGER tasks_keep_label BEFORE UPDATE ON public.task_labels FOR EACH ROW WHEN (((new.version <>"
+        " old.version) OR (((new.name IS DISTINCT FROM old.name) OR (new.color IS DISTINCT FROM old.color)) OR"
+        " (new.merged IS DISTINCT FROM old.merged)))) EXECUTE FUNCTION tasks_keep_label()",
+        "CREATE TRIGGER tasks_keep_list BEFORE UPDATE ON public.task_lists FOR EACH ROW WHEN (((new.version <>"
+        " old.version) OR ((((((new.name)::text IS DISTINCT FROM (old.name)::text) OR (new.color IS DISTINCT FROM"
+        ' old.color)) OR (new."position" IS DISTINCT FROM old."position")) OR (new.archived_at IS DISTINCT FROM'
+        " old.archived_at)) OR (new.deleted_at IS DISTINCT FROM old.deleted_at)))) EXECUTE FUNCTION tasks_keep_list()",
         "CREATE TRIGGER tasks_label BEFORE UPDATE ON public.tasks FOR EACH ROW WHEN (((new.labels <> old.labels) OR"
         " ((new.user_id <> old.user_id) AND (new.labels <> '[]'::jsonb)))) EXECUTE FUNCTION tasks_label()",
         "CREATE TRIGGER tasks_label_new BEFORE INSERT ON public.tasks FOR EACH ROW WHEN ((new.labels <>"
@@ -330,6 +372,8 @@ TASKS: Catalog = {
         "tasks_forget_words() RETURNS trigger as its owner search_path=public, pg_temp",
         "tasks_found(text,text,text,boolean) RETURNS TABLE(task_id bigint, rank real) as its owner"
         " search_path=public, pg_temp",
+        "tasks_keep_label() RETURNS trigger search_path=public, pg_temp",
+        "tasks_keep_list() RETURNS trigger search_path=public, pg_temp",
         "tasks_label() RETURNS trigger search_path=public, pg_temp",
         "tasks_next_revision(text,bigint,bigint,bigint) RETURNS record search_path=public, pg_temp",
         "tasks_refuse_leaving() RETURNS trigger search_path=public, pg_temp",
@@ -355,8 +399,12 @@ TASKS: Catalog = {
         f"revisions_of_owner {OF_THE_OWNER}",
         "task_indexes t t",
         f"task_indexes_of_owner {OF_THE_OWNER}",
+        "task_label_versions t t",
+        f"task_label_versions_of_owner {OF_THE_OWNER}",
         "task_labels t t",
         f"task_labels_of_owner {OF_THE_OWNER}",
+        "task_list_versions t t",
+        f"task_list_versions_of_owner {OF_THE_OWNER}",
         "task_lists t t",
         f"task_lists_of_owner {OF_THE_OWNER}",
         "task_titles t t",
@@ -937,6 +985,8 @@ class TestKnownAndMissing:
             "2026-11-30T12:00:00:000029",
             "2026-11-30T12:00:00:000034",
             "2026-11-30T12:00:00:000035",
+            "2026-11-30T12:00:00:000042",
+            "2026-11-30T12:00:00:000043",
         ]
 
     async def test_missing_are_all_in_an_empty_database_and_then_none(self, new_database: Callable[[], str]) -> None:

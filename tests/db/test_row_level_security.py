@@ -246,7 +246,7 @@ async def attempt(
 
 
 async def what_is_bobs(connection: asyncpg.Connection) -> list[Any]:
-    tables = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_lists")
+    tables = ("tasks", "task_versions", "revisions", "idempotency_keys", "task_lists", "task_list_versions")
     await connection.execute("SELECT set_config('tasks.owner', 'bob', true)")
     bobs = [await connection.fetch(f"SELECT * FROM {table} WHERE user_id = 'bob'") for table in tables]
     await connection.execute("SELECT set_config('tasks.owner', '', true)")

@@ -118,6 +118,8 @@ class TestAgreement:
             "login_sessions",
             "personal_access_tokens",
             "task_lists",
+            "task_list_versions",
+            "task_label_versions",
         ]
 
     async def test_a_user_is_shown_to_staff_by_name_email_and_id(

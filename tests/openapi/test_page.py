@@ -43,7 +43,9 @@ TOURED_ELSEWHERE = {
     "batchTasks",
 }
 # In tests/tasks/lists/test_documented.py.
-OF_LISTS = {"listLists", "createList", "getList", "replaceList", "patchList", "deleteList", "restoreList"}
+OF_LISTS = {
+    *("listLists", "createList", "getList", "replaceList", "patchList", "deleteList", "restoreList", "getListHistory")
+}
 OF_LABELS = {"listLabels", "patchLabel", "deleteLabel", "addLabel", "takeLabel"}  # `test_label_routes.py` tours them
 OF_ACCOUNTS = ("Login", "Accounts")
 IN_PAGES = {"listTasks", "listTrash", "listSessions", "listTokens"}
@@ -140,6 +142,7 @@ class TestDocument:
             ("/api/lists/{list_id}", "put"),
             ("/api/lists/{list_id}", "delete"),
             ("/api/lists/{list_id}", "patch"),
+            ("/api/lists/{list_id}/history", "get"),
             ("/api/lists/{list_id}/restore", "post"),
             ("/api/labels", "get"),
             ("/api/labels/{label_name}", "delete"),
@@ -267,6 +270,7 @@ class TestDocument:
         answered = {"createTask", "getTask", "replaceTask", "patchTask", "completeTask", "restoreTask", "revertTask"}
         with_a_list = {"getList", "replaceList", "patchList", "deleteList"}
         answered_with_lists = (with_a_list | {"createList", "restoreList"}) - {"deleteList"}
+        with_a_list.add("getListHistory")
         with_a_task = (answered | {"deleteTask", "getTaskHistory"}) - {"createTask", "restoreTask"}
         answered |= {"addLabel", "takeLabel"}
         assert linked == {
@@ -368,11 +372,11 @@ class TestDocument:
         ]
         assert [each["name"] for each in parameters] == [
             *["task_id"] * 5,
-            *["list_id"] * 5,
+            *["list_id"] * 6,
             *["task_id"] * 4,
             *("session_id", "token_id"),
         ]
-        for parameter in parameters[:14]:
+        for parameter in parameters[:15]:
             assert (parameter["in"], parameter["required"]) == ("path", True)
             assert parameter["schema"]["anyOf"] == [
                 {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID},

@@ -135,6 +135,7 @@ WAYS: dict[str, Way] = {
     "listing.queries._page rare": lambda it, ids, _: it.list_one("bob", in_a_list(it, ids)),
     "lists.queries.LIST_ALL": lambda it, ids, _: it.make_list("ada", "Home", None),
     "lists.queries.FIND_LIST": lambda it, ids, _: it.read_list("bob", it.make_list("ada", "Home", None)),
+    "lists.history.LIST_HISTORY": lambda it, ids, _: it.look_back_at_list("bob", it.make_list("ada", "Home", None)),
     "lists.queries.LIST_WITH_UID": lambda it, ids, _: [it.make_list_with_uid(who, "Home", UIDS[0]) for who in SAME_UID],
     "lists.queries.DELETE_TRASHED_LISTS": lambda it, ids, key: empty_both_of_lists(it),
     "labels.of_task.ADD_LABEL": lambda it, ids, key: it.label("bob", ids[HERS], "home", True, None, key),
@@ -200,6 +201,7 @@ OF_ALL = {
         f"removal.{name}"
         for name in ("OLD_VERSIONS", "VERSIONS_OF_TASKS", "TASKS_OF_USER", "REMOVE_TASKS", "KEYS_OF_USER")
     ),
+    "removal.HISTORIES_OF_USER",
 }
 # `tests/tasks/test_label_isolation.py` tries each of these.
 OF_LABELS = {

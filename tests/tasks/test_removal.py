@@ -56,6 +56,9 @@ async def leaver(ada: httpx.AsyncClient, sql: asyncpg.Connection, tasks: int = 3
         await ada.patch(f"/api/tasks/{task['id']}/complete", headers={"idempotency-key": f"{number}"})
         if number % 3 == 0:
             await ada.delete(f"/api/tasks/{task['id']}")
+    groceries = (await ada.post("/api/lists", json={"name": "Groceries"})).json()["data"]
+    for number in range(3):
+        await ada.patch(f"/api/lists/{groceries['id']}", json={"name": f"{number}"})
     await ada.get("/api/tasks?q=milk")
     return [row["id"] for row in await sql.fetch("SELECT id FROM tasks WHERE user_id = 'ada'")]
 
@@ -72,6 +75,8 @@ class TestUser:
             "task_versions.task_id",
             "task_words.task_id",
             "task_labels.user_id",
+            "task_lists.user_id",
+            "task_list_versions.user_id",
             "idempotency_keys.user_id",
         } <= {*before}
         await accounts.close_account(User("ada"))

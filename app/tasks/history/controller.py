@@ -1,9 +1,8 @@
 """The history of a task: what was done to it, when and by whom; and how to bring a state of it back."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import msgspec
-from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
@@ -14,6 +13,7 @@ from app.tasks.change import RequestedChange
 from app.tasks.described import INVALID_ID, ON_ONE
 from app.tasks.failures import LabelLimitReached, TaskNotFound
 from app.tasks.history.diff import HistoryData, Version
+from app.tasks.history.parameters import REQUESTED_HISTORY, RequestedHistory
 from app.tasks.history.queries import LOSABLE, history_of, lost_in, revert_task
 from app.tasks.queries import get_version
 from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed
@@ -21,23 +21,7 @@ from app.tasks.structs import Task
 from app.web.body import check_body_headers, check_ignored_body
 from app.web.envelopes import Data
 from app.web.failures import Invalid
-from app.web.query import in_query, whole_number
 from app.web.routing import UNREAD, IsHead, JSONResponse, get, post
-
-MAX_CHANGES = 200  # on a page
-MAX_VERSION = 2**53 - 1
-
-
-class HistoryQuery(msgspec.Struct, frozen=True):
-    """Which changes are asked for."""
-
-    limit: Annotated[int, whole_number(1, MAX_CHANGES, "The maximum number of changes.", default=50)] = 50
-    before: Annotated[
-        int,
-        whole_number(
-            0, MAX_VERSION, "Changes that led to an earlier version than this one: the `next` of the page before."
-        ),
-    ] = MAX_VERSION + 1
 
 
 class RevertedTaskData(Data[Task], frozen=True):
@@ -61,14 +45,11 @@ class TaskReversion(msgspec.Struct, frozen=True):
     version: Version
 
 
-RequestedHistory: TypeAlias = NamedDependency[HistoryQuery]
-
-
 class HistoryController(TaskRoutes):
     """What was done to one of the caller's tasks."""
 
     tags = ("History",)
-    dependencies = DEPENDENCIES | {"wanted": in_query(HistoryQuery)}
+    dependencies = DEPENDENCIES | {"wanted": REQUESTED_HISTORY}
 
     @get(
         "/{task_id:str}/history",

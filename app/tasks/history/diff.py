@@ -154,7 +154,7 @@ def changes(rows: Iterable[asyncpg.Record]) -> list[Change]:
 
 def _change(now: PastState, before: PastState | None) -> Change:
     """Return the change from one state to the next; from none, where it is the first, or the oldest that is kept."""
-    author = _author(now.by)
+    author = author_of(now.by)
     if before is None and now.ordinal > 1:
         return Change(now.version, now.at, author, "changed", Changes())
     former: Mapping[str, Any] = before.content if before else {}
@@ -164,7 +164,8 @@ def _change(now: PastState, before: PastState | None) -> Change:
     return Change(now.version, now.at, author, _action(now, before, {*different}), changes)
 
 
-def _author(by: str | None) -> Author | None:
+def author_of(by: str | None) -> Author | None:
+    """Return who it was, from `changed_by`."""
     kind, _, the_id = (by or "").partition(":")
     return Author(kind, the_id or None) if kind in get_args(Kind) else None  # pyright: ignore[reportArgumentType]
 

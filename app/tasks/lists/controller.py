@@ -15,10 +15,12 @@ from app.tasks import cleanup
 from app.tasks.change import OF_ANY_VERSION, RequestedChange
 from app.tasks.described import INVALID_ID
 from app.tasks.etags import KNOWN, IfNoneMatch, listed, tagged
+from app.tasks.history.parameters import REQUESTED_HISTORY, RequestedHistory
 from app.tasks.lists import described, queries
 from app.tasks.lists.changes import create_list, left_by, update_list
 from app.tasks.lists.described import INVALID_NAME, ON_ONE_LIST
 from app.tasks.lists.failures import ListConflict, ListIsAnother, ListNotFound, TooManyLists
+from app.tasks.lists.history import ListHistoryData, history_of_list
 from app.tasks.lists.moving import delete_list, restore_list
 from app.tasks.lists.routes import changed_list, check_list_id, created_list
 from app.tasks.lists.structs import TodoListContent, TodoListData, TodoListPatch, TodoListsData
@@ -54,7 +56,7 @@ class ListController(Controller):
     tags = ("Lists",)
     opt = {"needs_token": True, "path_parameters": described.LIST_ID}  # noqa: RUF012 # Litestar's own declaration
     guards = (check_list_id,)
-    dependencies = DEPENDENCIES | {"known": KNOWN, "asked": in_query(ListDeletion)}
+    dependencies = DEPENDENCIES | {"known": KNOWN, "asked": in_query(ListDeletion), "wanted": REQUESTED_HISTORY}
 
     @get(
         "/",
@@ -182,3 +184,20 @@ class ListController(Controller):
         """With it come the tasks that went to the trash with it. What is not in the trash is not found."""
         came = await restore_list(change, list_id, partial(charge, request))
         return changed_list(change, left_by(came), revision=came.revision)
+
+    @get(
+        "/{list_id:str}/history",
+        guards=[check_ignored_body],
+        operation_id="getListHistory",
+        reads_query=True,
+        summary="List the changes of a list",
+        responses=failure_responses(401, ListNotFound, 413, 415, INVALID_ID, 429, 503),
+    )
+    async def history(
+        self, user: CurrentUser, list_id: FromPath[int], wanted: RequestedHistory, is_head: IsHead
+    ) -> JSONResponse[ListHistoryData]:
+        """The last one first. A list that is in the trash is not found."""
+        if is_head:
+            await queries.get_list(user, list_id)
+            return JSONResponse(UNREAD, [])
+        return JSONResponse(await history_of_list(user, list_id, wanted.before, wanted.limit), [])

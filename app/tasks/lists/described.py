@@ -18,7 +18,11 @@ WHEN_LIST_CREATED = (
     *(413, 415, INVALID_NAME, KeyReused, 429, 503),
 )
 
-OF_LIST = links(*("getList", "replaceList", "patchList", "deleteList"), by="list_id", source="$response.body#/data/id")
+OF_LIST = links(
+    *("getList", "replaceList", "patchList", "deleteList", "getListHistory"),
+    by="list_id",
+    source="$response.body#/data/id",
+)
 LISTED_LISTS = Described(ETAG)
 READ_LIST = Described(ETAG, OF_LIST)
 CREATED_LIST = Described(ETAG | LOCATION | OF_CHANGES, OF_LIST)

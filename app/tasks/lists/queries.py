@@ -33,10 +33,10 @@ LIST_WITH_UID = Statement(
 CREATE_LIST = Statement(
     f"""
     INSERT INTO "task_lists" ("user_id", "uid", "name", "color", "position", "archived_at", "version", "created_at",
-        "updated_at")
+        "updated_at", "changed_by")
     SELECT :owner, :new_uid::text::uuid, :name::text, :color::text, :position::text,
         CASE WHEN :archived::boolean THEN :stamped::timestamptz END,
-        :version::bigint, :stamped::timestamptz, :stamped::timestamptz
+        :version::bigint, :stamped::timestamptz, :stamped::timestamptz, :by
     WHERE {SET_RLS_OWNER}
         AND (:max_lists::bigint = 0 OR (SELECT count(*) FROM "task_lists" WHERE {OWNED_LISTS}) < :max_lists::bigint)
     RETURNING {LIST_COLUMNS}
@@ -51,20 +51,21 @@ UPDATE_LIST = Statement(
             WHEN :archived::boolean THEN coalesce("archived_at", :stamped::timestamptz)
             WHEN :archived::boolean IS NULL THEN "archived_at"
         END,
-        "version" = :version::bigint, "updated_at" = :stamped::timestamptz
+        "version" = :version::bigint, "updated_at" = :stamped::timestamptz, "changed_by" = :by
     WHERE {THAT_LIST} RETURNING {LIST_COLUMNS}
     """
 )
 TRASH_LIST = Statement(
     f"""
     UPDATE "task_lists" SET "deleted_at" = :stamped::timestamptz, "version" = :version::bigint,
-        "updated_at" = :stamped::timestamptz
+        "updated_at" = :stamped::timestamptz, "changed_by" = :by
     WHERE {THAT_LIST}
     """
 )
 RESTORE_LIST = Statement(
     f"""
-    UPDATE "task_lists" SET "deleted_at" = NULL, "version" = :version::bigint, "updated_at" = :stamped::timestamptz
+    UPDATE "task_lists" SET "deleted_at" = NULL, "version" = :version::bigint, "updated_at" = :stamped::timestamptz,
+        "changed_by" = :by
     WHERE {THAT_LIST} RETURNING {LIST_COLUMNS}
     """
 )

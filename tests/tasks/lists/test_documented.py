@@ -16,9 +16,10 @@ from tests.accounts.people import Person, signed_up
 from tests.openapi.test_page import OF_LISTS, is_as_documented, responses, without_some
 
 LISTS, LIST = "/api/lists", "/api/lists/{list_id}"
-RESTORE = f"{LIST}/restore"
+RESTORE, HISTORY = f"{LIST}/restore", f"{LIST}/history"
 ALL = [("get", LISTS), ("post", LISTS), *((method, LIST) for method in ("get", "put", "patch", "delete"))]
-ALL.append(("post", RESTORE))
+ALL += [("post", RESTORE), ("get", HISTORY)]
+CHANGES = [each for each in ALL if each not in (("get", LISTS), ("get", LIST), ("get", HISTORY))]
 UID = "01936c1e-7c3a-7000-9b1d-0d9d6f1d2a21"
 NAMED = {"json": {"name": "Home"}}
 STALE = {"if-match": '"v999"'}
@@ -56,7 +57,7 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
     async with Person(running, await signed_up(stranger, email="joan@example.com")) as reader:
         wish = {"name": "A script", "scope": "read"}
         script = (await reader.post("/api/auth/tokens", json=wish)).json()["data"]["token"]
-        for method, path in ALL[1:2] + ALL[3:]:
+        for method, path in CHANGES:
             await go(method, path, client=stranger, headers={"authorization": f"Bearer {script}"})
     for method, path in ALL:
         await go(method, path, client=stranger)
@@ -73,6 +74,7 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
         tag = (await go("get", path)).headers["etag"]
         await go("get", path, headers={"if-none-match": tag})
     await go("get", LISTS, params={"limit": "1"})
+    await go("get", HISTORY, params={"limit": "1"})
     for _ in range(2):
         await go("post", LISTS, json={"name": "Home", "uid": UID})
     for _ in range(2):
@@ -89,7 +91,7 @@ async def test_a_tour_sees_all_that_is_documented_and_nothing_else(
     with monkeypatch.context() as patched:
         strict = msgspec.structs.replace(running.state["settings"], require_if_match=True, max_lists=1)
         patched.setitem(running.state, "settings", strict)
-        for method, path in ALL[3:]:
+        for method, path in CHANGES[1:]:
             await go(method, path, **body_of(method, path))
         await go("post", LISTS, **NAMED)
         await go("put", LIST, f"{UID[:-1]}3", **NAMED, headers={"if-none-match": "*"})
