@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_versions: Annotated[
         int,
         Variable("HISTORY_VERSIONS", parsing.whole_number(0, 1_000_000)),
-        "How many versions of a task its history keeps, beside the present one. 0: all of them",
+        "How many versions of a task, list or label its history keeps, beside the present one. 0: all of them",
     ] = 1000
     max_tasks: Annotated[
         int,

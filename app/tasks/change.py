@@ -14,8 +14,9 @@ from app.web.headers import joined, singles
 from app.web.idempotency_key import IDEMPOTENCY_KEY, Key, idempotency_key
 from app.web.query import Documented
 
-# In one pass: a head has room for some thousands, which are not to keep everybody else waiting.
-VERSION_TAGS = re.compile(rb'(?<![^,\t ])(?:W/)?"v(0|[1-9][0-9]{0,15})"')
+# In one pass: a head has room for some thousands, which are not to keep everybody else waiting. What a label's tag has
+# behind the version does not count.
+VERSION_TAGS = re.compile(rb'(?<![^,\t ])(?:W/)?"v(0|[1-9][0-9]{0,15})(?:-[0-9]+)?"')
 
 IF_MATCH = IF_NONE_MATCH | {
     "name": "If-Match",

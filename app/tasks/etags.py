@@ -35,8 +35,8 @@ IF_NONE_MATCH = {
 }
 
 
-def etag(version: int) -> str:
-    """Return the entity tag of a version of a task."""
+def etag(version: int | str) -> str:
+    """Return the entity tag of a version of a task. A label's has behind its version what else it shows."""
     return f'"v{version}"'
 
 
@@ -54,7 +54,7 @@ def states(known: bytes) -> list[State]:
     return [State(int(match[1], 16), int(match[2])) for match in matches if match]
 
 
-def tagged(content: T, version: int, known: bytes = b"", *more: tuple[bytes, bytes]) -> JSONResponse[T]:
+def tagged(content: T, version: int | str, known: bytes = b"", *more: tuple[bytes, bytes]) -> JSONResponse[T]:
     """Return the answer with its entity tag; an empty one (304) where the client has it already."""
     return _tagged(content, etag(version).encode(), known, more)
 

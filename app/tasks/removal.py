@@ -157,16 +157,16 @@ REMOVE_TASKS = Statement(
 KEYS_OF_USER = _some(
     "idempotency_keys", '"answer"', f'"idempotency_keys" AS r WHERE {SET_RLS_STAFF} AND r."user_id" = :user'
 )
-# Of lists, which are few, and each of which has a history as long as a task's at most.
-HISTORIES_OF_USER = _some(
-    "task_list_versions",
-    '"name"',
-    f"""
-    "task_list_versions" AS r WHERE {SET_RLS_STAFF} AND r."list_id" IN (
-        SELECT "id" FROM "task_lists" WHERE {SET_RLS_STAFF} AND "user_id" = :user
-    )
-    """,
-)
+
+
+def _histories_of_user(kind: str) -> Statement:
+    """Return the statement for the histories of a user's lists or labels, which are as long as a task's at most."""
+    theirs = f'SELECT "id" FROM "task_{kind}s" WHERE {SET_RLS_STAFF} AND "user_id" = :user'
+    table = f"task_{kind}_versions"
+    return _some(table, '"name"', f'"{table}" AS r WHERE {SET_RLS_STAFF} AND r."{kind}_id" IN ({theirs})')
+
+
+HISTORIES_OF_LISTS, HISTORIES_OF_LABELS = _histories_of_user("list"), _histories_of_user("label")
 # The rest goes with the row, which nothing is left to refer to but what is short.
 REMOVE_USER = Statement(
     f"""
@@ -204,7 +204,7 @@ async def forget_user(user: str) -> bool:
             pass
         if not (await step(REMOVE_TASKS, keys=ids))[0][0]:
             return False
-    for statement in (KEYS_OF_USER, HISTORIES_OF_USER):
+    for statement in (KEYS_OF_USER, HISTORIES_OF_LISTS, HISTORIES_OF_LABELS):
         while (await step(statement, user=user))[0]["is_more"]:
             pass
     await step(REMOVE_USER, user=user)

@@ -1,10 +1,10 @@
-"""Paths that end in a name: a slash in it is `%2F`, and separates nothing (RFC 3986, section 2.2)."""
+"""Paths that have a name: a slash in it is `%2F`, and separates nothing (RFC 3986, section 2.2)."""
 
 import re
 from typing import Any
 from urllib.parse import unquote
 
-NAMED = re.compile(rb"/+api/+(?:tasks/+[^/]+/+)?labels/+[^/]*/*")
+NAMED = re.compile(rb"/+api/+(?:tasks/+[^/]+/+)?labels/+[^/]*(?:/+history)?/*")
 SLASH = re.compile(rb"%2[Ff]")
 
 

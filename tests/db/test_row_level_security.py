@@ -58,6 +58,7 @@ WHATEVER: dict[str, Any] = {
     "label_id": 1,
     "name": "hers",
     "other": None,
+    "merged": None,
     "color": None,
     "version": 1,
     "first": 1,
@@ -110,7 +111,7 @@ TELL_NO_TASK = {
     *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
     *(f"lists.queries.{name}" for name in ("TRASH_LIST", "DELETE_LIST", "DELETE_TRASHED_LISTS")),
     *(f"labels.queries.{name}" for name in ("LIST_LABELS", "HOLD_REVISION", "THAT_LABEL", "COUNT_LABELLED", "RELABEL")),
-    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL"),
+    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL", "labels.one.ONE_LABEL", "labels.history.LABEL_HISTORY"),
     *(f"labels.of_task.TAKE_LABEL{how}" for how in ("", " once", " together", " once together")),  # it has none
     *("queries.DELETE", "queries.DELETE once", "queries.DELETE together", "queries.DELETE once together"),
     *("queries.DELETE_FOR_GOOD", "queries.DELETE_FOR_GOOD once"),

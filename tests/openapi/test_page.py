@@ -46,7 +46,8 @@ TOURED_ELSEWHERE = {
 OF_LISTS = {
     *("listLists", "createList", "getList", "replaceList", "patchList", "deleteList", "restoreList", "getListHistory")
 }
-OF_LABELS = {"listLabels", "patchLabel", "deleteLabel", "addLabel", "takeLabel"}  # `test_label_routes.py` tours them
+# `test_label_routes.py` tours them.
+OF_LABELS = {"listLabels", "getLabel", "patchLabel", "deleteLabel", "getLabelHistory", "addLabel", "takeLabel"}
 OF_ACCOUNTS = ("Login", "Accounts")
 IN_PAGES = {"listTasks", "listTrash", "listSessions", "listTokens"}
 BEFORE_ALL = {f"/api/auth/{what}" for what in ("signup", "login", "refresh", "logout")}
@@ -145,8 +146,10 @@ class TestDocument:
             ("/api/lists/{list_id}/history", "get"),
             ("/api/lists/{list_id}/restore", "post"),
             ("/api/labels", "get"),
+            ("/api/labels/{label_name}", "get"),
             ("/api/labels/{label_name}", "delete"),
             ("/api/labels/{label_name}", "patch"),
+            ("/api/labels/{label_name}/history", "get"),
             ("/api/tasks/{task_id}/labels/{label_name}", "put"),
             ("/api/tasks/{task_id}/labels/{label_name}", "delete"),
             ("/api/tasks/{task_id}/restore", "post"),
@@ -211,7 +214,8 @@ class TestDocument:
             if status >= "400":
                 schema = response["content"]["application/json"]["schema"]
                 of_lists = name in OF_LISTS and (status == "412" or (name, status) == ("createList", "409"))
-                body = "ListErrorBody" if of_lists else "ErrorBody"
+                of_labels = (name, status) in (("patchLabel", "412"), ("deleteLabel", "412"))
+                body = "ListErrorBody" if of_lists else "LabelErrorBody" if of_labels else "ErrorBody"
                 assert schema == {"$ref": f"#/components/schemas/{body}"}, (name, status)
 
     def test_every_response_names_its_headers_as_they_are_spelt(self, document: dict[str, Any]) -> None:
@@ -294,7 +298,7 @@ class TestDocument:
         on_one |= {"replaceList", "patchList", "deleteList", "restoreList"}
         on_one |= {"addLabel", "takeLabel", "patchLabel", "deleteLabel"}
         assert told == {
-            "If-None-Match": {"listTasks", "getTask", "listLists", "getList", "listLabels"} | on_one,
+            "If-None-Match": {"listTasks", "getTask", "listLists", "getList", "listLabels", "getLabel"} | on_one,
             "Prefer": {"batchTasks"},
             "If-Match": on_one,
             "Idempotency-Key": on_one | {"createTask", "createList", "batchTasks", "emptyTrash", "createToken"},

@@ -201,12 +201,12 @@ OF_ALL = {
         f"removal.{name}"
         for name in ("OLD_VERSIONS", "VERSIONS_OF_TASKS", "TASKS_OF_USER", "REMOVE_TASKS", "KEYS_OF_USER")
     ),
-    "removal.HISTORIES_OF_USER",
+    *("removal.HISTORIES_OF_LISTS", "removal.HISTORIES_OF_LABELS"),
 }
 # `tests/tasks/test_label_isolation.py` tries each of these.
 OF_LABELS = {
     *(f"labels.queries.{name}" for name in ("LIST_LABELS", "HOLD_REVISION", "THAT_LABEL", "COUNT_LABELLED", "RELABEL")),
-    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL"),
+    *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL", "labels.one.ONE_LABEL", "labels.history.LABEL_HISTORY"),
 }
 # Of whoever leaves: `tests/accounts/test_deletion.py` asks them of two.
 LEAVING = {"accounts.queries.STOP_CHANGES", "accounts.queries.FORGET_REVISION"}

@@ -14,6 +14,7 @@ from app.main import ALWAYS
 from app.openapi import document as openapi_document
 from tests.openapi.test_page import is_as_documented
 from tests.tasks.test_labels import TASKS, kept_labels, labels_of, make
+from tests.tasks.test_limits import history_versions
 
 LABELS = "/api/labels"
 NAMES = ["home", "a/b", "//", "a%2Fb", "\u00e9t\u00e9", "#", "?", "a b", "+", "\u2215", "..."]
@@ -130,7 +131,7 @@ class TestRename:
         answer = await ada.patch(at("HOME"), json={"name": " House ", "color": "#C0FFEE"})
         label = answer.json()["data"]
         assert (label["id"], label["name"], label["color"], label["open"]) == (before["id"], "House", "#c0ffee", 2)
-        assert answer.headers["etag"] == f'"v{label["version"]}"'
+        assert answer.headers["etag"] == f'"v{label["version"]}-2"'
         for task in tasks[1:]:
             assert await labels_of(ada, task) == ["x", "House", "y"]
             history = (await ada.get(f"{TASKS}/{task['id']}/history")).json()["data"]
@@ -181,6 +182,127 @@ class TestRename:
         assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, field)
 
 
+class TestOne:
+    @pytest.mark.parametrize("name", ["Home", "a/b", "history", "H\u00e9"])
+    async def test_it_is_read_by_its_name_in_any_case(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient, name: str
+    ) -> None:
+        await make(ada, name, "other")
+        await make(bob, name)
+        [label] = [each for each in (await ada.get(LABELS)).json()["data"] if each["name"] == name]
+        for path in (at(name), at(name.upper()), f"{at(name)}/"):
+            answer = await ada.get(path)
+            assert (answer.status_code, answer.json()) == (200, {"data": label})
+            assert answer.headers["cache-control"] == "private, no-cache"
+        assert (await ada.head(at(name))).headers["etag"] == answer.headers["etag"]
+
+    async def test_its_tag_changes_with_it_and_with_how_many_open_tasks_have_it(self, ada: httpx.AsyncClient) -> None:
+        task = await make(ada, "a")
+        tag = (await ada.get(at("a"))).headers["etag"]
+        assert (await ada.get(at("a"), headers={"if-none-match": tag})).status_code == 304
+        await ada.patch(f"{TASKS}/{task['id']}/complete")
+        answer = await ada.get(at("a"), headers={"if-none-match": tag})
+        assert (answer.status_code, answer.json()["data"]["open"]) == (200, 0)
+        # The change is for the version, which is still the same.
+        changed = await ada.patch(at("a"), json={"color": "#c0ffee"}, headers={"if-match": tag})
+        assert changed.status_code == 200
+        assert (await ada.get(at("a"), headers={"if-none-match": changed.headers["etag"]})).status_code == 304
+        assert (await ada.patch(at("a"), json={"color": None}, headers={"if-match": tag})).status_code == 412
+        unless = {"if-none-match": changed.headers["etag"]}
+        assert (await ada.patch(at("a"), json={"color": None}, headers=unless)).status_code == 412
+
+    async def test_what_is_not_theirs_is_not_found(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+        await make(ada, "hers")
+        for path in (at("hers"), f"{at('hers')}/history"):
+            for method in ("GET", "HEAD"):
+                answers = [await bob.request(method, each) for each in (path, path.replace("hers", "never"))]
+                assert [each.status_code for each in answers] == [404, 404]
+                assert answers[0].content == answers[1].content
+            assert (await bob.get(path.replace("hers", "%00"))).status_code == 422
+
+    async def test_another_method_is_405_and_says_which_there_are(self, ada: httpx.AsyncClient) -> None:
+        allowed = {at("a"): "DELETE, GET, HEAD, OPTIONS, PATCH", f"{at('a')}/history": "GET, HEAD, OPTIONS"}
+        for path, methods in allowed.items():
+            answer = await ada.post(path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+            assert (await ada.options(path)).headers["allow"] == methods
+
+
+class TestHistory:
+    async def history(self, client: httpx.AsyncClient, name: str, query: str = "") -> Any:
+        answer = await client.get(f"{at(name)}/history{query}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def test_it_tells_how_a_label_was_named_and_colored(
+        self, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+    ) -> None:
+        await make(ada, "a/b")
+        await make(bob, "a/b")
+        await ada.patch(at("a/b"), json={"color": "#C0FFEE"})
+        await ada.patch(at("A/B"), json={})
+        label = (await ada.patch(at("A/B"), json={"name": "House/"})).json()["data"]
+        told = (await self.history(ada, "house/"))["data"]
+        assert [(each["action"], each["changes"]) for each in told] == [
+            ("changed", {"name": {"from": "a/b", "to": "House/"}}),
+            ("changed", {"color": {"from": None, "to": "#c0ffee"}}),
+            ("created", {"name": {"from": None, "to": "a/b"}}),
+        ]
+        assert (told[0]["version"], told[0]["at"]) == (label["version"], label["updated_at"])
+        assert told[2]["at"] == label["created_at"]
+        assert [each["by"] for each in told] == [{"kind": "jwt", "id": None}] * 3
+        page = await self.history(ada, "house/", "?limit=1")
+        assert page == {"data": told[:1], "page": {"next": told[0]["version"]}}
+        page = await self.history(ada, "house/", f"?limit=2&before={page['page']['next']}")
+        assert page == {"data": told[1:], "page": {"next": None}}
+        assert len((await self.history(bob, "a/b"))["data"]) == 1
+        assert (await ada.head(f"{at('house/')}/history")).status_code == 200
+
+    async def test_of_two_that_become_one_it_is_that_of_the_one_that_stays(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await make(ada, "a", "b")
+        await ada.patch(at("a"), json={"color": "#123456"})
+        await ada.patch(at("a"), json={"name": "B"})
+        await ada.patch(at("b"), json={"color": "#c0ffee"})
+        await ada.patch(at("b"), json={"name": "b2"})
+        told = (await self.history(ada, "b2"))["data"]
+        assert [(each["action"], each.get("merged"), each["changes"]) for each in told] == [
+            ("changed", None, {"name": {"from": "b", "to": "b2"}}),
+            ("changed", None, {"color": {"from": None, "to": "#c0ffee"}}),
+            ("merged", "a", {}),
+            ("created", None, {"name": {"from": None, "to": "b"}}),
+        ]
+        assert await sql.fetchval("SELECT count(DISTINCT label_id) FROM task_label_versions") == 1
+        await ada.delete(at("b2"))
+        assert await sql.fetchval("SELECT count(*) FROM task_label_versions") == 0
+
+    async def test_whoever_made_the_task_made_its_label(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+        task = await make(ada)
+        await sql.execute("""UPDATE tasks SET labels = '[["of staff", "Of staff"]]'""")
+        await sql.execute("""INSERT INTO tasks (user_id, title, labels) VALUES ('ada', 'x', '[["new", "New"]]')""")
+        async with sql.transaction():
+            await sql.execute("SELECT set_config('tasks.staff', 'off', true), set_config('tasks.owner', 'ada', true)")
+            await sql.execute("""UPDATE tasks SET labels = '[["psql", "psql"]]' WHERE id = $1""", task["id"])
+        await ada.put(of(task, "Hers"))
+        staff, hers = {"kind": "staff", "id": None}, {"kind": "jwt", "id": None}
+        for name, author in (("of staff", staff), ("new", staff), ("psql", None), ("hers", hers)):
+            assert [each["by"] for each in (await self.history(ada, name))["data"]] == [author]
+
+    async def test_the_oldest_go_first_and_there_are_never_more_than_99_too_many(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        await make(ada, "a")
+        counts: list[int] = []
+        async with history_versions(sql, 20):
+            for number in range(250):
+                await sql.execute("UPDATE task_labels SET color = $1", f"#{number:06}")
+                counts.append(await sql.fetchval("SELECT count(*) FROM task_label_versions"))
+        assert (max(counts[150:]), min(counts[150:])) == (119, 20)
+        told = (await self.history(ada, "a", "?limit=200"))["data"]
+        assert (len(told), told[-1]["action"], told[-1]["changes"]) == (71, "changed", {})
+
+
 class TestDelete:
     async def test_it_is_taken_off_everywhere(self, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
         task, gone, his = await make(ada, "a", "b"), await make(ada, "a"), await make(bob, "a")
@@ -213,7 +335,8 @@ class TestConditions:
             await ada.delete(at("a"), headers=stale),
         ):
             assert (answer.status_code, answer.json()["error"]["code"]) == (412, "PRECONDITION_FAILED")
-            assert answer.headers["etag"] == f'"v{label["version"]}"'
+            assert answer.json()["error"]["current"] == label
+            assert answer.headers["etag"] == f'"v{label["version"]}-1"'
         assert (await ada.patch(at("a"), json={"name": "b"}, headers=right)).status_code == 200
 
     async def test_under_a_key_it_is_done_once(self, ada: httpx.AsyncClient) -> None:
@@ -266,6 +389,9 @@ async def test_the_document_says_what_is_answered(running: Litestar, ada: httpx.
     await go("get", LABELS, headers={"if-none-match": "*"})
     for name in ("a", "%00", "never"):
         await go("patch", label, name, json={"color": "#c0ffee"})
+        await go("get", label, name)
+        await go("get", f"{label}/history", name)
+    await go("get", label, headers={"if-none-match": "*"})
     await go("patch", label, json={"color": "red"})
     await go("patch", label, json={}, headers=stale)
     await go("patch", label, content=b"{")
@@ -284,4 +410,4 @@ async def test_a_label_costs_what_its_tasks_do(ada: httpx.AsyncClient, monkeypat
     await ada.patch("/api/labels/home", json={"name": "garden"})
     await ada.patch("/api/labels/garden", json={"color": "#aabbcc"})
     await ada.delete("/api/labels/garden")
-    assert charged == [3, 0, 3]
+    assert charged == [0, 3, 0, 0, 0, 3]  # each looks through the owner's tasks first

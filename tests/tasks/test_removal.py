@@ -59,6 +59,7 @@ async def leaver(ada: httpx.AsyncClient, sql: asyncpg.Connection, tasks: int = 3
     groceries = (await ada.post("/api/lists", json={"name": "Groceries"})).json()["data"]
     for number in range(3):
         await ada.patch(f"/api/lists/{groceries['id']}", json={"name": f"{number}"})
+        await ada.patch("/api/labels/shop", json={"color": f"#00000{number}"})
     await ada.get("/api/tasks?q=milk")
     return [row["id"] for row in await sql.fetch("SELECT id FROM tasks WHERE user_id = 'ada'")]
 
@@ -75,6 +76,7 @@ class TestUser:
             "task_versions.task_id",
             "task_words.task_id",
             "task_labels.user_id",
+            "task_label_versions.user_id",
             "task_lists.user_id",
             "task_list_versions.user_id",
             "idempotency_keys.user_id",

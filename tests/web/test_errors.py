@@ -15,7 +15,8 @@ from litestar import Litestar, get
 
 from app.accounts import failures as accounts
 from app.tasks import failures as tasks
-from app.tasks.labels.structs import LabelHasChanged, LabelNotFound
+from app.tasks.labels.failures import LabelHasChanged, LabelNotFound
+from app.tasks.labels.structs import EXAMPLE_LABEL
 from app.tasks.listing.pages import ListHasChanged
 from app.tasks.lists import failures as lists
 from app.tasks.lists.structs import EXAMPLE_LIST
@@ -295,10 +296,16 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
     (tasks.LabelLimitReached(7), 409, envelope("LIMIT_REACHED", tasks.LabelLimitReached(7).message), {}),
     (LabelNotFound(), 404, envelope("NOT_FOUND", "There is no such label."), {}),
     (
-        LabelHasChanged(7),
+        LabelHasChanged(EXAMPLE_LABEL),
         412,
-        envelope("PRECONDITION_FAILED", "The label has changed in the meantime."),
-        {"etag": '"v7"', "cache-control": "private, no-cache"},
+        {
+            "error": {
+                "code": "PRECONDITION_FAILED",
+                "message": "The label has changed in the meantime.",
+                "current": json.loads(msgspec.json.encode(EXAMPLE_LABEL)),
+            }
+        },
+        {"etag": '"v7-3"', "cache-control": "private, no-cache"},
     ),
     (ListHasChanged(), 503, envelope("SERVICE_UNAVAILABLE", ListHasChanged.message), {"retry-after": "1"}),
     (

@@ -7,15 +7,19 @@ from litestar import Controller, Request
 from litestar.params import FromPath, JSONBody
 
 from app.auth.middleware import CurrentUser, charge
-from app.openapi.described import NOT_MODIFIED, Described, failure_responses
+from app.openapi.described import NOT_MODIFIED, Described, Object, failure_responses
 from app.tasks.change import RequestedChange
 from app.tasks.described import CHANGED_TASK, ETAG, OF_CHANGES, ON_ONE, TASK_ID
 from app.tasks.etags import KNOWN, IfNoneMatch, listed, tagged
 from app.tasks.failures import LabelLimitReached, PreconditionRequired
+from app.tasks.history.parameters import REQUESTED_HISTORY, RequestedHistory
+from app.tasks.labels.failures import LabelHasChanged, LabelNotFound
+from app.tasks.labels.history import LabelHistoryData, history_of_label
 from app.tasks.labels.of_task import set_label
-from app.tasks.labels.paths import LABEL_IN_PATH, check_label_name, label_in
+from app.tasks.labels.one import get_label
+from app.tasks.labels.paths import LABEL_IN_PATH, check_label_before, check_label_name, label_named_in
 from app.tasks.labels.queries import delete_label, labels_of, patch_label
-from app.tasks.labels.structs import LabelData, LabelHasChanged, LabelListData, LabelNotFound, LabelPatch
+from app.tasks.labels.structs import LabelData, LabelListData, LabelPatch
 from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, check_task_id, done, revised
 from app.tasks.structs import TaskData
 from app.web.body import check_ignored_body, check_patch_headers
@@ -24,7 +28,16 @@ from app.web.routing import UNREAD, IsHead, JSONResponse, delete, get, patch, pu
 
 INVALID_LABEL = Invalid("label_name", "A label must have 1 to 50 characters")
 ON_LABEL = (401, 403, LabelNotFound, LabelHasChanged, 413, INVALID_LABEL, KeyReused, PreconditionRequired, 429, 503)
-CHANGED_LABEL = Described(ETAG | OF_CHANGES, media_types=("application/merge-patch+json", "application/json"))
+READ_LABEL = (401, LabelNotFound, 413, 415, INVALID_LABEL, 429, 503)
+TAG_OF_LABEL: Object = ETAG | {
+    "ETag": ETAG["ETag"]
+    | {
+        "description": "The label's version, and `open` behind it. `If-Match` with it changes this version alone, "
+        "whatever `open` is by now; `If-None-Match` with it is answered with 304 while both are the same.",
+        "schema": ETAG["ETag"]["schema"] | {"examples": ['"v7-3"']},
+    }
+}
+CHANGED_LABEL = Described(TAG_OF_LABEL | OF_CHANGES, media_types=("application/merge-patch+json", "application/json"))
 OF_LABEL = {"needs_token": True, "path_parameters": TASK_ID | LABEL_IN_PATH}
 
 
@@ -34,7 +47,7 @@ class LabelController(Controller):
     path = "/api/labels"
     tags = ("Labels",)
     opt = OF_LABEL
-    dependencies = DEPENDENCIES | {"known": KNOWN}
+    dependencies = DEPENDENCIES | {"known": KNOWN, "wanted": REQUESTED_HISTORY}
 
     @get(
         "/",
@@ -51,6 +64,21 @@ class LabelController(Controller):
         state, labels = await labels_of(user, partial(charge, request))
         return listed(UNREAD if is_head else LabelListData(labels), state, known)
 
+    @get(
+        "/{label_name:str}",
+        guards=[check_label_name, check_ignored_body],
+        operation_id="getLabel",
+        summary="Read a label",
+        described=Described(TAG_OF_LABEL),
+        responses=NOT_MODIFIED | failure_responses(*READ_LABEL),
+    )
+    async def read(
+        self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch, is_head: IsHead
+    ) -> JSONResponse[LabelData]:
+        """Somebody else's label is not found, as one that never was."""
+        label = await get_label(user, label_named_in(request), partial(charge, request))
+        return tagged(UNREAD if is_head else LabelData(label), label.state, known)
+
     @patch(
         "/{label_name:str}",
         guards=[check_label_name, check_patch_headers],
@@ -63,8 +91,8 @@ class LabelController(Controller):
         self, request: Request[Any, Any, Any], change: RequestedChange, data: JSONBody[LabelPatch]
     ) -> JSONResponse[LabelData]:
         """All tasks that have it are changed with it, the trash included; onto another's name, the two become one."""
-        label = await patch_label(change, label_in(request), data, partial(charge, request))
-        return tagged(LabelData(label), label.version, b"", *revised(change, label.version))
+        label = await patch_label(change, label_named_in(request), data, partial(charge, request))
+        return tagged(LabelData(label), label.state, b"", *revised(change, label.version))
 
     @delete(
         "/{label_name:str}",
@@ -76,7 +104,22 @@ class LabelController(Controller):
     )
     async def remove(self, request: Request[Any, Any, Any], change: RequestedChange) -> JSONResponse[None]:
         """It is taken off all tasks, the trash included. The tasks stay."""
-        return done(change, await delete_label(change, label_in(request), partial(charge, request)))
+        return done(change, await delete_label(change, label_named_in(request), partial(charge, request)))
+
+    @get(
+        "/{label_name:str}/history",
+        guards=[check_label_before, check_ignored_body],
+        operation_id="getLabelHistory",
+        reads_query=True,
+        summary="List the changes of a label",
+        responses=failure_responses(*READ_LABEL),
+    )
+    async def history(
+        self, request: Request[Any, Any, Any], user: CurrentUser, wanted: RequestedHistory, is_head: IsHead
+    ) -> JSONResponse[LabelHistoryData]:
+        """The last one first."""
+        told = await history_of_label(user, label_named_in(request), wanted.before, wanted.limit)
+        return JSONResponse(UNREAD if is_head else told, [])
 
 
 class TaskLabelController(TaskRoutes):
@@ -97,7 +140,7 @@ class TaskLabelController(TaskRoutes):
         self, request: Request[Any, Any, Any], change: RequestedChange, task_id: FromPath[int]
     ) -> JSONResponse[TaskData]:
         """Its other labels stay, whatever they are by now. Where it has the label, nothing changes."""
-        return changed(change, await set_label(change, task_id, label_in(request), is_wanted=True))
+        return changed(change, await set_label(change, task_id, label_named_in(request), is_wanted=True))
 
     @delete(
         "/{task_id:str}/labels/{label_name:str}",
@@ -111,4 +154,4 @@ class TaskLabelController(TaskRoutes):
         self, request: Request[Any, Any, Any], change: RequestedChange, task_id: FromPath[int]
     ) -> JSONResponse[TaskData]:
         """Its other labels stay. Where it has not got the label, nothing changes."""
-        return changed(change, await set_label(change, task_id, label_in(request), is_wanted=False))
+        return changed(change, await set_label(change, task_id, label_named_in(request), is_wanted=False))

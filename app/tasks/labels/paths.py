@@ -20,15 +20,24 @@ LABEL_IN_PATH = {
 
 async def check_label_name(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: refuse what is no name, and put the name as it was sent into the scope. Raises Invalid."""
-    raw: bytes = connection.scope["raw_path"].rstrip(b"/").rpartition(b"/")[2]
+    _check(connection, -1)
+
+
+async def check_label_before(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: the same, of a path that has one segment behind the name."""
+    _check(connection, -2)
+
+
+def _check(connection: ASGIConnection[Any, Any, Any, Any], place: int) -> None:
+    raw: bytes = connection.scope["raw_path"]
     try:
-        sent = unquote_to_bytes(raw).decode()
+        sent = unquote_to_bytes([each for each in raw.split(b"/") if each][place]).decode()
     except UnicodeDecodeError:
         raise Invalid("label_name", "The name of a label must be UTF-8, percent-encoded") from None
     scope: Any = connection.scope
     scope["label"] = checked_label(sent, "label_name")
 
 
-def label_in(request: Any) -> LabelName:
+def label_named_in(request: Any) -> LabelName:
     """Return the label that the path names."""
     return request.scope["label"]

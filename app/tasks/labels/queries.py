@@ -21,12 +21,12 @@ from app.tasks.batch import queries as batch_queries
 from app.tasks.change import Change
 from app.tasks.costs import Charge
 from app.tasks.label_names import LabelName, checked_label
-from app.tasks.labels.structs import Label, LabelHasChanged, LabelNotFound, LabelPatch
+from app.tasks.labels.failures import LabelHasChanged, LabelNotFound
+from app.tasks.labels.one import LABELS_OF_CALLER, label_in, label_of
+from app.tasks.labels.structs import Label, LabelPatch
 from app.tasks.listing.cache import State
-from app.tasks.uids import UidKind, uid_of
 from app.web.envelopes import encode
 
-LABELS_OF_CALLER = f'{SET_RLS_OWNER} AND "user_id" = :owner'
 # The first row tells the state of the owner's tasks.
 LIST_LABELS = Statement(
     f"""
@@ -76,7 +76,7 @@ RELABEL = Statement(
 SET_LABEL = Statement(
     f"""
     UPDATE "task_labels" SET "name" = :name::text, "key" = :label_key::text, "color" = :color::text,
-        "version" = :version::bigint, "updated_at" = :stamped::timestamptz
+        "version" = :version::bigint, "updated_at" = :stamped::timestamptz, "changed_by" = :by, "merged" = :merged::text
     WHERE {LABELS_OF_CALLER} AND "id" = :label_id::bigint
     """
 )
@@ -94,10 +94,7 @@ def _told(rows: Sequence[asyncpg.Record]) -> tuple[State | None, list[Label]]:
         return None, []
     head, *labels = rows
     labels.sort(key=lambda row: row["key"])
-    return State(head["id"], head["version"]), [
-        Label(row["id"], uid_of(UidKind.LABEL, row["id"]), *(row[name] for name in Label.__struct_fields__[2:]))
-        for row in labels
-    ]
+    return State(head["id"], head["version"]), [label_of(row) for row in labels]
 
 
 async def patch_label(change: Change, label: LabelName, patch: LabelPatch, charge: Charge = costs.free) -> Label:
@@ -105,11 +102,13 @@ async def patch_label(change: Change, label: LabelName, patch: LabelPatch, charg
 
     Charges for the tasks. Raises LabelNotFound, LabelHasChanged, KeyReused.
     """
+    charge(await costs.of_looking_through(change.owner))
     return await _transaction(change, partial(_patch, change, label, patch, charge), Label)
 
 
 async def delete_label(change: Change, label: LabelName, charge: Charge = costs.free) -> int:
     """Take a label off all tasks, delete it, and return the revision. Charges and raises as `patch_label` does."""
+    charge(await costs.of_looking_through(change.owner))
     return await _transaction(change, partial(_delete, change, label, charge), int)
 
 
@@ -135,7 +134,7 @@ async def _held(transaction: Transaction, change: Change, label: LabelName) -> a
     if not found:
         raise LabelNotFound
     if not change.condition.allows(found[0]["version"]):
-        raise LabelHasChanged(found[0]["version"])
+        raise LabelHasChanged(await label_in(transaction, change.owner, label.key))
     return found[0]
 
 
@@ -152,14 +151,14 @@ async def _patch(
         count = await _count(transaction, owner, old["name"]) if name != old["name"] else 0
         last, stamped = await _raise(transaction, owner, count + 1)
         about = {"name": name, "label_key": new.key, "color": color, "version": last, "stamped": stamped}
+        about |= {"by": change.owner.by, "merged": old["name"] if others else None}
         await transaction.fetch(SET_LABEL, owner=owner, label_id=kept["id"], **about)
         charge(count // costs.TASKS_MOVED)
         if count:
             await _relabel(transaction, change, old["name"], LabelName(new.key, name), last - count - 1, stamped)
         if others:
             await transaction.fetch(DROP_LABEL, owner=owner, label_id=old["id"])
-    _, labels = _told(await transaction.fetch(LIST_LABELS, owner=owner))
-    return next(each for each in labels if each.id == kept["id"])
+    return await label_in(transaction, change.owner, new.key)
 
 
 async def _delete(change: Change, label: LabelName, charge: Charge, transaction: Transaction) -> int:

@@ -7,10 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import force_setattr
 
 from app.tasks.colors import COLOR_PATTERN, checked_color
-from app.tasks.etags import etag
 from app.tasks.label_names import LABEL_SCHEMA, MAX_LABEL_NAME, checked_label
 from app.web.envelopes import Data, Stamp
-from app.web.failures import Failure, NotFound
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -31,6 +29,23 @@ class Label(msgspec.Struct, frozen=True):
     created_at: Stamp
     updated_at: Stamp
     version: Annotated[int, Meta(description="Higher after every change of the label.", ge=0, le=2**53 - 1)]
+
+    @property
+    def state(self) -> str:
+        """What its entity tag says: a change is for the version alone, and `open` changes without it."""
+        return f"{self.version}-{self.open}"
+
+
+EXAMPLE_LABEL = Label(
+    id=7,
+    uid="6a1dc0f5-e27b-8002-8000-000000000007",
+    name="home",
+    color="#c0ffee",
+    open=3,
+    created_at="2026-11-21T09:30:00.125Z",
+    updated_at="2026-11-21T09:30:00.125Z",
+    version=7,
+)
 
 
 class LabelData(Data[Label], frozen=True):
@@ -66,24 +81,3 @@ class LabelPatch(msgspec.Struct, frozen=True):
             checked_label(self.name, "name")
         if isinstance(self.color, str):
             force_setattr(self, "color", checked_color(self.color))
-
-
-class LabelNotFound(NotFound):
-    """No such label of the caller's."""
-
-    message = "There is no such label."
-
-
-class LabelHasChanged(Failure):
-    """RFC 9110, section 15.5.13: the label has another version than the change is for."""
-
-    status, code = 412, "PRECONDITION_FAILED"
-    message = "The label has changed in the meantime."
-    of_example = (7,)
-
-    def __init__(self, version: int) -> None:
-        super().__init__()
-        self.version = version
-
-    def headers(self) -> dict[str, str]:
-        return {"etag": etag(self.version), "cache-control": "private, no-cache"}
