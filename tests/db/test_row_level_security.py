@@ -109,7 +109,7 @@ TELL_NO_TASK = {
     *("batch.in_lists.ARE_IN_LISTS", "history.queries.REFERRED"),
     *(f"lists.moving.{name}" for name in ("TASKS_TO_TRASH", "TASKS_TO_INBOX", "TASKS_OUT_OF_TRASH", "UNLINK_TASKS")),
     *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
-    *(f"lists.queries.{name}" for name in ("TRASH_LIST", "DELETE_LIST", "DELETE_TRASHED_LISTS")),
+    *(f"lists.queries.{name}" for name in ("TRASH_LIST", "DELETE_LIST", "DELETE_TRASHED_LISTS", "HOLD_AS_IT_IS")),
     *(f"labels.queries.{name}" for name in ("LIST_LABELS", "HOLD_REVISION", "THAT_LABEL", "COUNT_LABELLED", "RELABEL")),
     *("labels.queries.SET_LABEL", "labels.queries.DROP_LABEL", "labels.one.ONE_LABEL", "labels.history.LABEL_HISTORY"),
     *(f"labels.of_task.TAKE_LABEL{how}" for how in ("", " once", " together", " once together")),  # it has none

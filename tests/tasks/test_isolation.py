@@ -166,6 +166,7 @@ HARMLESS = {
     # Of a list that has just been found for the caller, in a transaction that holds the caller's revision; and no task
     # can be in another's list.
     *(f"lists.queries.{name}" for name in ("UPDATE_LIST", "TRASH_LIST", "RESTORE_LIST", "DELETE_LIST")),
+    "lists.queries.HOLD_AS_IT_IS",  # it holds rows, and tells none
     *(f"lists.moving.{name}" for name in ("TASKS_TO_TRASH", "TASKS_TO_INBOX", "TASKS_OUT_OF_TRASH", "UNLINK_TASKS")),
     *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
     *("in_list.LIST_ID_OF", "batch.in_lists.NAMED_LISTS"),  # ids of lists, as the next two

@@ -86,15 +86,19 @@ async def create_list(change: Change, content: TodoListContent, max_lists: int, 
 
 
 async def update_list(change: Change, list_id: int, content: TodoListContent | TodoListPatch) -> TodoList:
-    """Set what a body names, and leave the rest. Raises ListNotFound, ListIsAnother, KeyReused."""
+    """Set what a body names, and leave the rest; a patch that names nothing changes nothing.
+
+    Raises ListNotFound, ListIsAnother, KeyReused.
+    """
+    is_nothing = content == NO_CHANGE_OF_LIST
 
     async def work(it: ListTransaction) -> TodoList:
         before = await it.find(change, list_id)
-        if content == NO_CHANGE_OF_LIST:
+        if is_nothing:
             return before
         return TodoList(*(await it.fetch(queries.UPDATE_LIST, list_id=list_id, **values_of_list(content)))[0])
 
-    return left_by(await run_on_lists(change, work))
+    return left_by(await run_on_lists(change, work, raises=not is_nothing))
 
 
 async def restored(it: ListTransaction, list_id: int) -> TodoList:
@@ -102,14 +106,16 @@ async def restored(it: ListTransaction, list_id: int) -> TodoList:
     return TodoList(*(await it.fetch(queries.RESTORE_LIST, list_id=list_id))[0])
 
 
-async def run_on_lists(change: Change, work: ListWork, *, begins: bool = False) -> ListOutcome:
+async def run_on_lists(change: Change, work: ListWork, *, begins: bool = False, raises: bool = True) -> ListOutcome:
     """Do the work in one transaction, once for its key, and return what came of it; `begins` adds an unknown owner.
+
+    The owner's revision is held from the first on; it stays what it is where it is not to be raised.
 
     Raises what the work does, KeyReused, and ListNotFound where the list that is to be told again is gone for good.
     """
     if change.key is None:
-        return await _attempt(change, work, begins=begins)
-    owner, attempt = change.owner, partial(_attempt, change, work, begins=begins)
+        return await _attempt(change, work, begins=begins, raises=raises)
+    owner, attempt = change.owner, partial(_attempt, change, work, begins=begins, raises=raises)
     came = await idempotency.idempotent_transaction(change.key, owner, attempt, ListOutcome)
     told = came.list if change.key.is_replay else None
     if told and not await database.fetch(queries.FIND_LIST, owner=owner.id, list_id=told.id):
@@ -117,12 +123,12 @@ async def run_on_lists(change: Change, work: ListWork, *, begins: bool = False) 
     return came
 
 
-async def _attempt(change: Change, work: ListWork, *, begins: bool) -> ListOutcome:
+async def _attempt(change: Change, work: ListWork, *, begins: bool, raises: bool) -> ListOutcome:
     owner, key = change.owner, change.key
     for _ in range(provisioning.PROVISION_ATTEMPTS):
         try:
             async with database.begin(owner.id) as transaction:
-                raised = await _raised(transaction, owner, begins=begins)
+                raised = await _raised(transaction, owner, begins=begins, raises=raises)
                 it = ListTransaction(transaction, owner, *raised)
                 came = ListOutcome(await work(it), it.version + it.moved)
                 if key is not None:
@@ -136,10 +142,10 @@ async def _attempt(change: Change, work: ListWork, *, begins: bool) -> ListOutco
     raise Unavailable
 
 
-async def _raised(transaction: Transaction, owner: Owner, *, begins: bool) -> tuple[int, datetime]:
-    """Raise the owner's revision. Raises ListNotFound for an owner without one, who has no lists."""
+async def _raised(transaction: Transaction, owner: Owner, *, begins: bool, raises: bool) -> tuple[int, datetime]:
+    """Raise the owner's revision, or hold it. Raises ListNotFound for an owner without one, who has no lists."""
     by_one: dict[str, Any] = {"owner": owner.id, "count": 1, "added": 0, "max_tasks": 0}
-    rows = await transaction.fetch(batch.RAISE_REVISION, **by_one)
+    rows = await transaction.fetch(batch.RAISE_REVISION if raises else queries.HOLD_AS_IT_IS, **by_one)
     if not rows and not begins:
         raise ListNotFound
     if not rows:

@@ -69,6 +69,10 @@ RESTORE_LIST = Statement(
     WHERE {THAT_LIST} RETURNING {LIST_COLUMNS}
     """
 )
+# In place of a higher one, where nothing is to change.
+HOLD_AS_IT_IS = Statement(
+    f'SELECT "revision", "stamped" FROM "revisions" WHERE {SET_RLS_OWNER} AND "user_id" = :owner FOR NO KEY UPDATE'
+)
 DELETE_LIST = Statement(f'DELETE FROM "task_lists" WHERE {THAT_LIST}')
 TRASHED_LISTS = f'"task_lists" WHERE {OWNED_LISTS} AND "task_lists"."deleted_at" IS NOT NULL'
 DELETE_TRASHED_LISTS = Statement(f"DELETE FROM {TRASHED_LISTS}")

@@ -215,6 +215,22 @@ class TestChanging:
         answer = await ada.patch(path, content=b"[]", headers={"content-type": "application/json-patch+json"})
         assert answer.status_code == 415
 
+    async def test_a_patch_that_names_nothing_raises_no_revision(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection
+    ) -> None:
+        told = await made(ada)
+        path, before = f"{LISTS}/{told['id']}", await sql.fetchrow("SELECT * FROM revisions")
+        tag = (await ada.get(LISTS)).headers["etag"]
+        for number, body in enumerate(({}, {"x": 1}, {"uid": UID})):
+            for key in ({}, {"idempotency-key": f"{number}"}, {"idempotency-key": f"{number}"}):
+                answer = await ada.patch(path, json=body, headers=key)
+                assert (answer.status_code, answer.json()["data"]) == (200, told)
+                assert answer.headers["x-revision"] == f"{told['version']}"
+        assert (await ada.patch(path, json={}, headers={"if-match": '"v99"'})).status_code == 412
+        assert (await ada.patch(f"{LISTS}/999", json={})).status_code == 404
+        assert await sql.fetchrow("SELECT * FROM revisions") == before
+        assert (await ada.get(LISTS, headers={"if-none-match": tag})).status_code == 304
+
     async def test_it_is_archived_once_and_taken_back(self, ada: httpx.AsyncClient) -> None:
         told = await made(ada)
         path = f"{LISTS}/{told['id']}"
