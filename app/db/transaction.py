@@ -1,5 +1,6 @@
 """Several statements, of which the later depend on what the earlier found: one transaction, and one deadline."""
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,9 +19,14 @@ Observer: TypeAlias = Callable[[str, Awaitable[Any]], Awaitable[Any]]
 class Transaction:
     """An open transaction."""
 
-    def __init__(self, pooled: PooledConnection, observer: Observer | None) -> None:
+    def __init__(self, pooled: PooledConnection, timeout: float, observer: Observer | None) -> None:
         self.pooled = pooled
+        self._timeout = timeout
         self._observer = observer
+
+    def renew(self) -> None:
+        """Give what follows the time of one statement anew: for what changes any number of rows, in short parts."""
+        self.pooled.deadline = asyncio.get_running_loop().time() + self._timeout
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one statement in one round trip and return its rows. Raises what asyncpg does."""
@@ -43,7 +49,7 @@ async def transaction(
     """
     async with pool.leased(until) as pooled:
         await pooled.connection.execute("BEGIN")
-        yield Transaction(pooled, observer)
+        yield Transaction(pooled, pool.timeout, observer)
         if pooled.is_late:
             raise TimeoutError  # which something inside has taken for its own
         await pooled.connection.execute("COMMIT" if keep else "ROLLBACK")

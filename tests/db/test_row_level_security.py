@@ -59,6 +59,7 @@ WHATEVER: dict[str, Any] = {
     "name": "hers",
     "other": None,
     "merged": None,
+    "part": 10,
     "color": None,
     "version": 1,
     "first": 1,

@@ -43,6 +43,7 @@ async def test_it_neither_finds_nor_moves_what_is_anothers(
         "other": None,
         "by": None,
         "merged": None,
+        "part": 10,
         "before": 2**53,
         "limit": 50,
         "stamped": datetime(2027, 1, 1, tzinfo=UTC),

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from app.db.engine import database
 from app.main import ALWAYS
 from app.openapi import document as openapi_document
 from tests.openapi.test_page import is_as_documented
@@ -144,6 +145,35 @@ class TestRename:
         )
         assert len({row[0] for row in versions}) == len(versions) == 6
         assert await sql.fetchval("SELECT max(revision) FROM revisions") >= label["version"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+    async def test_however_many_tasks_have_it_it_is_one_change_in_short_parts(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        tasks = [await make(ada, "a") for _ in range(10)]
+        await sql.execute(
+            """
+            CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_sleep(0.06); RETURN NEW; END $$;
+            CREATE TRIGGER slowly BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION slowly()
+            """
+        )
+        monkeypatch.setattr(database.pool, "timeout", 0.35)
+        monkeypatch.setattr(database.pool, "margin", 0.02)
+        body = {"name": "b"} if method == "PATCH" else None
+        try:
+            monkeypatch.setattr("app.tasks.labels.queries.PART", 10)
+            assert (await ada.request(method, at("a"), json=body)).status_code == 503
+            assert [name for name, *_ in await listed(ada)] == ["a"]
+            monkeypatch.setattr("app.tasks.labels.queries.PART", 3)
+            assert (await ada.request(method, at("a"), json=body)).is_success
+        finally:
+            await sql.execute("DROP FUNCTION slowly() CASCADE")
+        seen = [(await ada.get(f"{TASKS}/{task['id']}")).json()["data"] for task in tasks]
+        assert [each["labels"] for each in seen] == [["b"] if body else []] * 10
+        last = tasks[-1]["version"]
+        assert [each["version"] for each in seen] == [*range(last + 1, last + 11)]
 
     async def test_to_itself_in_another_case(self, ada: httpx.AsyncClient) -> None:
         task = await make(ada, "Home")

@@ -54,23 +54,31 @@ THAT_LABEL = Statement(
     SELECT "id", "name", "color", "version" FROM "task_labels" WHERE {LABELS_OF_CALLER} AND "key" = :label_key::text
     """
 )
-WITH_LABEL = f'{LABELS_OF_CALLER} AND "labels" ? :name::text'
-COUNT_LABELLED = Statement(f'SELECT count(*) FROM "tasks" WHERE {WITH_LABEL}')
+# Of both halves apart, each of which an index of their owner's has.
+WITH_LABEL = " UNION ALL ".join(
+    f'SELECT "id" FROM "tasks" WHERE {LABELS_OF_CALLER} AND "deleted_at" {half} AND "labels" ? :name::text'
+    for half in ("IS NULL", "IS NOT NULL")
+)
+COUNT_LABELLED = Statement(f'SELECT count(*) FROM ({WITH_LABEL}) AS "labelled"')
+PART = 10_000  # tasks that one statement changes: in a fraction of the time that it may take
 # Each task has a version of its own, those in the trash too. Without another label, it is taken away.
 RELABEL = Statement(
     f"""
-    UPDATE "tasks" SET
-        "labels" = CASE WHEN :other::text IS NULL THEN "labels" - :name::text ELSE (
-            SELECT jsonb_agg(
-                CASE WHEN "each" = to_jsonb(:name::text) THEN :other::text::jsonb ELSE "each" END ORDER BY "at"
-            )
-            FROM jsonb_array_elements("labels") WITH ORDINALITY AS "those" ("each", "at")
-        ) END,
-        "version" = :first::bigint + "place", "updated_at" = :stamped::timestamptz, "changed_by" = :by
-    FROM (
-        SELECT "id" AS "labelled_id", row_number() OVER (ORDER BY "id") AS "place" FROM "tasks" WHERE {WITH_LABEL}
-    ) AS "labelled"
-    WHERE {SET_RLS_OWNER} AND "tasks"."user_id" = :owner AND "tasks"."id" = "labelled_id"
+    WITH "labelled" AS MATERIALIZED ({WITH_LABEL}), "few" AS MATERIALIZED (
+        SELECT "id" AS "labelled_id", row_number() OVER (ORDER BY "id") AS "place" FROM "labelled"
+        ORDER BY "id" LIMIT :part::bigint
+    ), "changed" AS (
+        UPDATE "tasks" SET
+            "labels" = CASE WHEN :other::text IS NULL THEN "labels" - :name::text ELSE (
+                SELECT jsonb_agg(
+                    CASE WHEN "each" = to_jsonb(:name::text) THEN :other::text::jsonb ELSE "each" END ORDER BY "at"
+                )
+                FROM jsonb_array_elements("labels") WITH ORDINALITY AS "those" ("each", "at")
+            ) END,
+            "version" = :first::bigint + "place", "updated_at" = :stamped::timestamptz, "changed_by" = :by
+        FROM "few" WHERE {SET_RLS_OWNER} AND "tasks"."user_id" = :owner AND "tasks"."id" = "labelled_id" RETURNING 1
+    )
+    SELECT count(*) FROM "changed"
     """
 )
 SET_LABEL = Statement(
@@ -183,5 +191,12 @@ async def _raise(transaction: Transaction, owner: str, count: int) -> tuple[int,
 async def _relabel(
     transaction: Transaction, change: Change, name: str, other: LabelName | None, first: int, stamped: Any
 ) -> None:
-    about = {"name": name, "other": other and encode(other).decode(), "first": first, "stamped": stamped}
-    await transaction.fetch(RELABEL, owner=change.owner.id, by=change.owner.by, **about)
+    """Change all tasks with a label, in parts, each of which has its own time."""
+    about = {"name": name, "other": other and encode(other).decode(), "stamped": stamped, "by": change.owner.by}
+    while True:
+        transaction.renew()
+        count = (await transaction.fetch(RELABEL, owner=change.owner.id, first=first, part=PART, **about))[0][0]
+        if count < PART:
+            break
+        first += count
+    transaction.renew()
