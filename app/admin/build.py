@@ -9,6 +9,7 @@ from piccolo.columns import Column
 from piccolo.querystring import QueryString
 
 from app.admin import page
+from app.admin.history_tables import LabelHistoryRow, ListHistoryRow
 from app.admin.mount import TaskCheck
 from app.admin.staff import Staff
 from app.admin.staff_tables import StaffRow, check_other, check_superuser
@@ -27,7 +28,10 @@ from app.db.piccolo_engine import engine
 from app.db.tables import TaskColumns
 from app.web.failures import Invalid
 
-SHOWN_VIEWS = (UserRow, TaskRow, ListRow, LabelRow, TrashRow, HistoryRow, LoginRow, PersonalTokenRow, FailedLoginRow)
+SHOWN_VIEWS = (
+    *(UserRow, TaskRow, ListRow, LabelRow, TrashRow, HistoryRow, ListHistoryRow, LabelHistoryRow),
+    *(LoginRow, PersonalTokenRow, FailedLoginRow),
+)
 VIEWS: dict[str, Any] = {view.table_name(): view for view in (*SHOWN_VIEWS, StaffRow)}
 
 OF_CONTENT = [name for name, column in vars(TaskColumns).items() if isinstance(column, Column)]

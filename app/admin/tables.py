@@ -5,14 +5,12 @@ Piccolo's admin takes the name of an attribute for the column's in the database 
 """
 
 import warnings
-from typing import Any
 
 from piccolo.columns import BigInt, BigSerial, Boolean, Column, ForeignKey, Integer, Text, Timestamptz, Varchar
-from piccolo.columns.combination import WhereRaw
 from piccolo.columns.readable import Readable
 from piccolo.table import Table
 
-from app.admin.views import RowId, View
+from app.admin.views import RowId, VersionId, View
 from app.db.piccolo_engine import engine
 from app.db.tables import TaskColumns
 
@@ -103,6 +101,7 @@ class ListRow(View, Table, tablename="lists", db=engine):
     created_at = Timestamptz(null=False)
     updated_at = Timestamptz(null=False)
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
+    changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
 
 
 class TrashRow(View, TaskColumns, _OwnedTask, Table, tablename="trash", db=engine):
@@ -120,7 +119,7 @@ class TrashRow(View, TaskColumns, _OwnedTask, Table, tablename="trash", db=engin
 class LabelRow(View, Table, tablename="labels", db=engine):
     """A label of an owner's. Tasks have its name; its owner renames it."""
 
-    source = "SELECT id, user_id, name, color, version, created_at, updated_at FROM task_labels"
+    source = "SELECT id, user_id, name, color, version, created_at, updated_at, changed_by FROM task_labels"
     shown, newest = "id user_id name color created_at updated_at", "id"
 
     id = BigSerial(primary_key=True)
@@ -130,19 +129,7 @@ class LabelRow(View, Table, tablename="labels", db=engine):
     version = BigInt(null=False, default=0, help_text="The owner's revision when it was last changed.")
     created_at = Timestamptz(null=False)
     updated_at = Timestamptz(null=False)
-
-
-class _VersionId(RowId):
-    """The id of a task and a version, with a point between: the rows are found by their index."""
-
-    def __eq__(self, value: Any) -> Any:
-        task, _, version = str(value).partition(".")
-        if not (task.isdecimal() and version.isdecimal()):
-            return WhereRaw("false")
-        return WhereRaw('"history"."task_id" = {} AND "history"."version" = {}', int(task), int(version))
-
-    def __hash__(self) -> int:
-        return super().__hash__()
+    changed_by = Text(null=True, default=None, help_text="Whose change was the last.")
 
 
 _TEXTS = ("title", "description", "labels", "extra")
@@ -153,7 +140,7 @@ _NEXT = "FROM task_versions AS n WHERE n.task_id = v.task_id AND n.version > v.v
 class _Version:
     """The columns of a version before those that a client can set."""
 
-    id = _VersionId(primary_key=True, default=None, help_text="The task and the version.")
+    id = VersionId(primary_key=True, default=None, help_text="The task and the version.")
     task_id = BigInt(null=False, default=0)
     version = BigInt(null=False, default=0, help_text="The owner's revision when it became so.")
     user_id = ForeignKey(references=UserRow, null=False)

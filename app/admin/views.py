@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import asyncpg
 from piccolo.columns import Text
-from piccolo.columns.combination import Where
+from piccolo.columns.combination import Where, WhereRaw
 from piccolo.query.methods.exists import Exists
 from piccolo.query.methods.select import Select
 from piccolo.querystring import QueryString
@@ -50,6 +50,21 @@ class RowId(Text):
     """A text that is a primary key."""
 
     value_type = RowKey
+
+
+class VersionId(RowId):
+    """The id of a task and a version, with a point between: the rows are found by their index."""
+
+    found_by: ClassVar[str] = '"history"."task_id" = {} AND "history"."version" = {}'
+
+    def __eq__(self, value: Any) -> Any:
+        one, _, version = str(value).partition(".")
+        if not (one.isdecimal() and version.isdecimal()):
+            return WhereRaw("false")
+        return WhereRaw(self.found_by, int(one), int(version))
+
+    def __hash__(self) -> int:
+        return super().__hash__()
 
 
 class View:

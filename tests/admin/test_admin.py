@@ -920,6 +920,24 @@ class TestTables:
         found = (await grace.get("/admin/api/tables/history/?title=oats&user_id=ada")).json()["rows"]
         assert len(found) == 2
 
+    async def test_so_do_those_of_lists_and_labels(self, grace: Desk, ada: httpx.AsyncClient) -> None:
+        made = (await ada.post("/api/lists", json={"name": "Groceries"})).json()["data"]
+        await ada.post("/api/tasks", json={"title": "x", "labels": ["home"]})
+        label = (await ada.get("/api/labels/home")).json()["data"]
+        await ada.patch(f"/api/lists/{made['id']}", json={"name": "Shop"})
+        await ada.patch("/api/labels/home", json={"name": "House"})
+        for table, one, name in (("list_history", made, "Groceries"), ("label_history", label, "home")):
+            [row] = (await grace.get(f"/admin/api/tables/{table}/?__readable=true")).json()["rows"]
+            assert (row["id"], row["version"]) == (f"{one['id']}.{one['version']}", one["version"])
+            assert (row["name"], row["changed_by"]) == (name, "jwt")
+            assert row["user_id_readable"] == "Ada <ada@example.com> (ada)"
+            path = f"/admin/api/tables/{table}/{key(row['id'])}/"
+            assert (await grace.get(f"{path}?__readable=true")).json() == row
+            assert (await grace.patch(path, json={"name": "x"})).status_code == 405
+            assert (await grace.delete(path)).status_code == 405
+            absent = f"/admin/api/tables/{table}/{key(row['id'] + '9')}/"
+            assert (await grace.get(absent)).status_code == 404
+
     async def test_nobody_deletes_a_whole_table(self, grace: Desk, ada: httpx.AsyncClient, task: Any) -> None:
         for every in ("", f"?__ids={task['id']}", "?title=milk"):
             assert (await grace.delete(f"/admin/api/tables/tasks/{every}")).status_code == 405
@@ -994,12 +1012,13 @@ class TestPeople:
 
     async def test_the_tables_that_are_an_owners_lead_back_from_the_user(self, grace: Desk, owned: None) -> None:
         references = (await grace.get("/admin/api/tables/user/references/")).json()["references"]
-        tables = ["history", "labels", "lists", "logins", "personal_tokens", "tasks", "trash"]
+        tables = ["history", "label_history", "labels", "list_history", "lists", "logins", "personal_tokens", "tasks"]
+        tables.append("trash")
         assert sorted(each["tableName"] for each in references) == tables
         for table in tables:
             rows = (await grace.get(f"/admin/api/tables/{table}/?user_id=ada&__readable=true")).json()["rows"]
             assert [row["user_id_readable"] for row in rows] == ["Ada <ada@example.com> (ada)"] * (
-                0 if table in ("history", "labels", "lists", "trash") else 1
+                1 if table in ("logins", "personal_tokens", "tasks") else 0
             )
 
     @pytest.mark.slow

@@ -455,12 +455,17 @@ class TestEachTable:
         "labels": ("name", "name", "=1+1"),
         "trash": ("title", "title", "=1+1"),
         "history": ("title", "title", "=1+1"),
+        "list_history": ("name", "name", "=1+1"),
+        "label_history": ("name", "name", "=1+1"),
         "logins": ("user_agent", "user_agent", "=1+1"),
         "personal_tokens": ("name", "name", "=1+1"),
         "failed_logins": ("email", "email", "1@example.com"),
         "staff": ("username", "username", "x/../victim"),
     }
-    OWNED = ("tasks", "lists", "labels", "trash", "history", "logins", "personal_tokens")
+    OWNED = (
+        *("tasks", "lists", "labels", "trash", "history", "list_history", "label_history"),
+        *("logins", "personal_tokens"),
+    )
 
     @pytest.fixture
     async def rows(self, page: Page, sql: asyncpg.Connection) -> AsyncIterator[None]:
@@ -474,6 +479,8 @@ class TestEachTable:
             await sql.execute("UPDATE tasks SET deleted_at = now() WHERE user_id = $1 AND title LIKE '%(old)'", owner)
             await sql.execute("INSERT INTO task_lists (user_id, name) VALUES ($1, left($2, 200))", owner, text)
             await sql.execute("INSERT INTO task_labels (user_id, name, key) VALUES ($1, $2, $2)", owner, text)
+            for table in ("task_lists", "task_labels"):
+                await sql.execute(f"UPDATE {table} SET color = '#c0ffee' WHERE user_id = $1", owner)
             await sql.execute(
                 "INSERT INTO login_sessions (id, user_id, family_hash, token_hash, user_agent, created_at,"
                 " last_used_at, expires_at) VALUES ($1, $2, $3, $3, $4, now(), now(), now() + interval '1 day')",
