@@ -388,6 +388,20 @@ def machine(
             if answer.is_success and (deletes or name != other):
                 self.relabelled(who, name, None if deletes else other)
 
+        @rule(who=WHO, name=LABELS)
+        def look_at_label(self, who: str, name: str) -> None:
+            path = f"/api/labels/{name.replace('/', '%2F')}"
+            steps["GET /api/labels/{}"] += 1
+            there = {each["name"]: each for each in self.ask(who, "GET", "/api/labels").json()["data"]}
+            one, past = self.ask(who, "GET", path), self.ask(who, "GET", f"{path}/history?limit=200")
+            assert one.status_code == past.status_code == (200 if name in there else 404)
+            if name in there:
+                told = past.json()["data"]
+                assert one.json() == {"data": there[name]}
+                assert told[0]["version"] == there[name]["version"]
+                names = [each["changes"]["name"]["to"] for each in told if "name" in each["changes"]]
+                assert names[:1] == [name]
+
         def relabelled(self, who: str, name: str, other: str | None) -> None:
             mine, trash = people[who].tasks, people[who].trash
             listed = {task["id"]: task for task in self.ask(who, "GET", "/api/tasks").json()["data"]}
