@@ -8,6 +8,8 @@ DESCRIPTION = "a change of a list or a label leaves behind what was there before
 THEIR_OWN = "user_id = current_setting('tasks.owner', true) OR current_setting('tasks.staff', true) = 'on'"
 KINDS = ("list", "label")
 KEPT = {"list": "name, color, position, archived_at, deleted_at", "label": "name, color, merged"}
+# Of a change that says nothing of it.
+FORGOTTEN = {"list": "", "label": " NEW.merged := NULL;"}
 
 
 def columns(kind: str, row: str) -> str:
@@ -31,7 +33,7 @@ def keep(kind: str) -> str:
             raised := tasks_next_revision(NEW.user_id, OLD.version, 0::bigint, 0::bigint);
             NEW.version := raised.revision;
             NEW.updated_at := raised.stamped;
-            NEW.changed_by := CASE WHEN pg_catalog.current_setting('tasks.staff', true) = 'on' THEN 'staff' END;
+            NEW.changed_by := CASE WHEN pg_catalog.current_setting('tasks.staff', true) = 'on' THEN 'staff' END;{FORGOTTEN[kind]}
         END IF;
         INSERT INTO task_{kind}_versions ({kind}_id, version, user_id, {KEPT[kind]}, changed_at, changed_by, ordinal)
         VALUES (OLD.id, OLD.version, NEW.user_id, {columns(kind, "OLD")}, OLD.updated_at, OLD.changed_by, 1 + coalesce(
@@ -59,6 +61,7 @@ def history(kind: str) -> list[str]:
     return [
         f"ALTER TABLE {table} ALTER changed_at TYPE timestamptz(3)",
         f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey, ADD PRIMARY KEY ({kind}_id, version)",
+        # There is no version yet to be checked: changes of lists and labels wait for some milliseconds, until the commit.
         f"""
         ALTER TABLE {table} ADD CONSTRAINT {table}_of_theirs FOREIGN KEY (user_id, {kind}_id)
             REFERENCES task_{kind}s (user_id, id) ON UPDATE CASCADE ON DELETE CASCADE

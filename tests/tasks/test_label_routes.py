@@ -291,13 +291,17 @@ class TestHistory:
     async def test_of_two_that_become_one_it_is_that_of_the_one_that_stays(
         self, ada: httpx.AsyncClient, sql: asyncpg.Connection
     ) -> None:
-        await make(ada, "a", "b")
+        await make(ada, "a", "b", "c")
         await ada.patch(at("a"), json={"color": "#123456"})
         await ada.patch(at("a"), json={"name": "B"})
         await ada.patch(at("b"), json={"color": "#c0ffee"})
         await ada.patch(at("b"), json={"name": "b2"})
+        await ada.patch(at("c"), json={"name": "b2"})
+        await sql.execute("UPDATE task_labels SET color = NULL")
         told = (await self.history(ada, "b2"))["data"]
         assert [(each["action"], each.get("merged"), each["changes"]) for each in told] == [
+            ("changed", None, {"color": {"from": "#c0ffee", "to": None}}),
+            ("merged", "c", {}),
             ("changed", None, {"name": {"from": "b", "to": "b2"}}),
             ("changed", None, {"color": {"from": None, "to": "#c0ffee"}}),
             ("merged", "a", {}),
