@@ -31,8 +31,8 @@ HEADER_OBJECTS: dict[str, Object] = {
     "Accept-Patch": _header("The media types that a patch may have, where it had another one."),
     "Cache-Control": _header(
         "`private, no-cache` with an `ETag`: only the caller's own cache may store the answer, and has to revalidate "
-        "it each time. `no-store` otherwise, and beside it where the path has a `uid` that a client has chosen, which "
-        "another user's client may have chosen too.",
+        "it each time. `no-store` otherwise, and beside it where the path has a label, or a `uid` that a client "
+        "has chosen, which another user may have too.",
         enum=["private, no-cache", "private, no-cache, no-store", "no-store"],
     ),
     "Link": _header(

@@ -33,7 +33,7 @@ with `If-None-Match` what is known already is an empty 304. A change with an `Id
 there is an answer, and is made once.
 
 Every answer carries `X-Request-ID`, `X-Content-Type-Options: nosniff` and `Cache-Control`, which is `no-store`, or
-`private, no-cache` where there is an `ETag` (both in a path with a `uid` that a client has chosen). Where there is a
+`private, no-cache` where there is an `ETag` (both in a path with a label or a chosen `uid`). Where there is a
 rate limit, `RateLimit` tells how much of it is left: for the user, or for your address where a token names none. A
 request counts as 1; a batch as 1 for each 10 operations, a list without `limit` as 1 more for each 1,000 tasks, one
 that counts, filters or sorts many tasks as 1 more for each 5,000, a search as 1 more for each 2,500 that it finds.

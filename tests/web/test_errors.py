@@ -305,7 +305,7 @@ FAILURES: list[tuple[Failure, int, dict[str, Any], dict[str, str]]] = [
                 "current": json.loads(msgspec.json.encode(EXAMPLE_LABEL)),
             }
         },
-        {"etag": '"v7-3"', "cache-control": "private, no-cache"},
+        {"etag": '"v7"', "cache-control": "private, no-cache"},
     ),
     (ListHasChanged(), 503, envelope("SERVICE_UNAVAILABLE", ListHasChanged.message), {"retry-after": "1"}),
     (

@@ -24,6 +24,7 @@ from app.tasks.routes import DEPENDENCIES, TaskRoutes, changed, check_task_id, d
 from app.tasks.structs import TaskData
 from app.web.body import check_ignored_body, check_patch_headers
 from app.web.failures import Invalid, KeyReused, UnsupportedPatch
+from app.web.headers import forbid_storing
 from app.web.routing import UNREAD, IsHead, JSONResponse, delete, get, patch, put
 
 INVALID_LABEL = Invalid("label_name", "A label must have 1 to 50 characters")
@@ -37,7 +38,7 @@ TAG_OF_LABEL: Object = ETAG | {
         "schema": ETAG["ETag"]["schema"] | {"examples": ['"v7-3"']},
     }
 }
-CHANGED_LABEL = Described(TAG_OF_LABEL | OF_CHANGES, media_types=("application/merge-patch+json", "application/json"))
+CHANGED_LABEL = Described(ETAG | OF_CHANGES, media_types=("application/merge-patch+json", "application/json"))
 OF_LABEL = {"needs_token": True, "path_parameters": TASK_ID | LABEL_IN_PATH}
 
 
@@ -76,6 +77,7 @@ class LabelController(Controller):
         self, request: Request[Any, Any, Any], user: CurrentUser, known: IfNoneMatch, is_head: IsHead
     ) -> JSONResponse[LabelData]:
         """Somebody else's label is not found, as one that never was."""
+        forbid_storing(request.scope)
         label = await get_label(user, label_named_in(request), partial(charge, request))
         return tagged(UNREAD if is_head else LabelData(label), label.state, known)
 
@@ -92,7 +94,7 @@ class LabelController(Controller):
     ) -> JSONResponse[LabelData]:
         """All tasks that have it are changed with it, the trash included; onto another's name, the two become one."""
         label = await patch_label(change, label_named_in(request), data, partial(charge, request))
-        return tagged(LabelData(label), label.state, b"", *revised(change, label.version))
+        return tagged(LabelData(label), label.version, b"", *revised(change, label.version))
 
     @delete(
         "/{label_name:str}",

@@ -43,7 +43,7 @@ class LabelHasChanged(Failure):
         self.current = current
 
     def headers(self) -> dict[str, str]:
-        return {"etag": etag(self.current.state), "cache-control": "private, no-cache"}
+        return {"etag": etag(self.current.version), "cache-control": "private, no-cache"}
 
     def error(self) -> Error:
         return Error(self.code, self.message, current=self.current)
