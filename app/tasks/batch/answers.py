@@ -1,17 +1,16 @@
 """What batches are answered with: whole tasks, as far as there is room for their texts; and again for a key."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from app.auth.jwt import User as Owner
-from app.db.transaction import Transaction
 from app.tasks.batch import queries
-from app.tasks.batch.operations import MAX_OPERATIONS, AnyOperation, DeleteOperation, Result
-from app.tasks.bounded import TOO_LONG, inline
+from app.tasks.batch.operations import DeleteOperation, Result
+from app.tasks.batch.transaction import INLINE_BYTES, BatchTransaction
+from app.tasks.bounded import TOO_LONG
 from app.tasks.failures import AnswerTooLarge
 from app.tasks.past_versions import ANY_LENGTH, as_they_were
 from app.tasks.structs import Task, TaskVersion
@@ -19,7 +18,6 @@ from app.web.response_budget import answers
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # of long descriptions in one answer
 BYTES_FOR_EACH = 3  # of them: as PostgreSQL sends it, as Python has it, and as JSON
-INLINE_BYTES = inline(MAX_OPERATIONS)
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,25 +54,23 @@ async def remembered(owner: Owner, stored: Sequence[Stored], *, is_minimal: bool
 
 
 async def with_descriptions(
-    transaction: Transaction,
-    owner: Owner,
-    operations: Sequence[AnyOperation],
-    tasks: Mapping[int, Task | TaskVersion],
-    room: AsyncExitStack,
-) -> dict[int, Task]:
-    """Return the tasks whose descriptions were left out for their length, with them, by their places.
+    it: BatchTransaction, tasks: Mapping[int, Task | TaskVersion]
+) -> Mapping[int, Task | TaskVersion]:
+    """Return the tasks of operations, by their places, with the descriptions that were left out for their length.
 
     Raises AnswerTooLarge, and TooManyBytes while there is no room for them.
     """
-    shown = {index: task for index, task in tasks.items() if not isinstance(operations[index], DeleteOperation)}
-    left_out = {index: task for index, task in shown.items() if isinstance(task, Task) and task.description == TOO_LONG}
+    shown = {place: task for place, task in tasks.items() if not isinstance(it.operations[place], DeleteOperation)}
+    left_out = {place: task for place, task in shown.items() if isinstance(task, Task) and task.description == TOO_LONG}
     if not left_out:
-        return {}
+        return tasks
     ids = queries.array(task.id for task in left_out.values())
-    length = (await transaction.fetch(queries.LENGTH, owner=owner.id, ids=ids))[0][0]
-    if length > MAX_ANSWER_BYTES:
+    length = (await it.fetch(queries.LENGTH, ids=ids))[0][0]
+    it.described += length
+    if it.described > MAX_ANSWER_BYTES:
         raise AnswerTooLarge(MAX_ANSWER_BYTES)
-    room.enter_context(answers.reserved(BYTES_FOR_EACH * length, owner.id))
-    rows = await transaction.fetch(queries.DESCRIBE, owner=owner.id, ids=ids)
+    it.room.enter_context(answers.reserved(BYTES_FOR_EACH * length, it.owner.id))
+    rows = await it.fetch(queries.DESCRIBE, ids=ids)
     texts = {row["id"]: row["description"] for row in rows}
-    return {index: msgspec.structs.replace(task, description=texts.get(task.id)) for index, task in left_out.items()}
+    whole = {place: structs.replace(task, description=texts.get(task.id)) for place, task in left_out.items()}
+    return {**tasks, **whole}

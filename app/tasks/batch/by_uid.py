@@ -7,20 +7,14 @@ from msgspec import structs
 from app.auth.jwt import User as Owner
 from app.db.transaction import Transaction
 from app.tasks.batch import queries
-from app.tasks.batch.operations import (
-    AnyOperation,
-    CreateOperation,
-    UpdateOperation,
-    UpsertOperation,
-    about_known,
-    in_data,
-)
+from app.tasks.batch.operations import AnyOperation, CreateOperation, UpdateOperation, UpsertOperation
+from app.tasks.batch.reading import about_known, in_data
+from app.tasks.batch.waves import created_uid
 from app.tasks.bodies import given
 from app.tasks.by_uid import find_by_uid
 from app.tasks.extra import NO_EXTRA, patched
 from app.tasks.failures import Conflict, InOperation
 from app.tasks.structs import TaskContent, TrashedTask, check_fits
-from app.tasks.uids import chosen_uid
 from app.web.failures import Invalid
 
 
@@ -29,6 +23,7 @@ async def with_ids(
 ) -> Sequence[AnyOperation]:
     """Return the operations with ids in place of uids; 0, which no task has, for those that there are not.
 
+    The uid of a task that there is not yet, and that an operation before creates, stays for now.
     In place of an upsert is the update or the creation that it comes to. Raises InOperation for a second operation
     about one task, and for a creation that lacks something.
     """
@@ -40,14 +35,17 @@ async def with_ids(
     trashed = {row["uid"] for row in rows if row["is_deleted"]}
     taken = {each.id for each in operations if not isinstance(each, CreateOperation)}
     found: list[AnyOperation] = []
+    new: set[str | None] = set()
     for index, each in enumerate(operations):
+        is_new = not isinstance(each, CreateOperation) and each.id in new
+        new.add(created_uid(each))
         if isinstance(each, CreateOperation):
             found.append(each)
             continue
         number = each.id
         if isinstance(number, str):
-            number = ids.get(number, 0)
-            if number and number in taken:
+            number = ids.get(number, number if is_new else 0)
+            if isinstance(number, int) and number in taken - {0}:
                 raise about_known(index)
         if not isinstance(each, UpsertOperation):
             found.append(structs.replace(each, id=number))
@@ -74,14 +72,13 @@ def _creation(index: int, operation: UpsertOperation) -> CreateOperation:
     return CreateOperation(content)
 
 
-async def check_uids(owner: Owner, asked: Sequence[AnyOperation], operations: Sequence[AnyOperation]) -> None:
+async def check_uids(owner: Owner, operations: Sequence[AnyOperation]) -> None:
     """Raises InOperation for the first operation that would create a task with the uid of another.
 
-    An upsert that was `asked` for, and has become a creation, changes that task the next time, unless it is in the
-    trash.
+    An upsert that has become a creation changes that task the next time, unless it is in the trash.
     """
     for index, each in enumerate(operations):
-        if isinstance(each, CreateOperation) and (uid := chosen_uid(each.data.uid)):
+        if uid := created_uid(each):
             there = await find_by_uid(owner, uid)
-            if isinstance(there, TrashedTask) or (there is not None and not isinstance(asked[index], UpsertOperation)):
+            if isinstance(there, TrashedTask) or (there is not None and not isinstance(each, UpsertOperation)):
                 raise InOperation(index, Conflict(there))

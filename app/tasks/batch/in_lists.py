@@ -1,14 +1,15 @@
 """The lists that a batch puts tasks into. The owner's revision is raised by then, so that they stay as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from msgspec.structs import force_setattr
 
 from app.auth.jwt import User as Owner
 from app.db.statements import SET_RLS_OWNER, Statement
 from app.db.transaction import Transaction
-from app.tasks.batch.operations import AnyOperation, CreateOperation, ReplaceOperation, UpdateOperation, in_data
+from app.tasks.batch.operations import AnyOperation, CreateOperation, ReplaceOperation, UpdateOperation
 from app.tasks.batch.queries import array
+from app.tasks.batch.reading import in_data
 from app.tasks.checks import no_such_list
 from app.web.envelopes import encode
 
@@ -29,11 +30,11 @@ ARE_IN_LISTS = Statement(
 )
 
 
-async def check_lists(transaction: Transaction, owner: Owner, operations: Sequence[AnyOperation]) -> None:
+async def check_lists(transaction: Transaction, owner: Owner, operations: Mapping[int, AnyOperation]) -> None:
     """Put ids in place of the uids of lists. Raises InOperation for the first operation whose list takes no tasks."""
     named = [
         (index, each)
-        for index, each in enumerate(operations)
+        for index, each in operations.items()
         if isinstance(each, CreateOperation | UpdateOperation | ReplaceOperation)
         and isinstance(each.data.list_id, int | str)
     ]

@@ -1,6 +1,6 @@
 """Labels in batches: which operation would make one too many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from msgspec import UNSET
 
@@ -19,12 +19,12 @@ KEYS_OF_LABELS = Statement(
 )
 
 
-async def check_labels(transaction: Transaction, owner: Owner, operations: Sequence[AnyOperation]) -> None:
+async def check_labels(transaction: Transaction, owner: Owner, operations: Mapping[int, AnyOperation]) -> None:
     """Raises InOperation for the first operation with a label that would be one too many.
 
     Nobody else makes one meanwhile: the owner's revision is raised.
     """
-    named = {index: names for index, each in enumerate(operations) if (names := _labels_of(each))}
+    named = {index: names for index, each in operations.items() if (names := _labels_of(each))}
     if not named:
         return
     rows = await transaction.fetch(KEYS_OF_LABELS, owner=owner.id)

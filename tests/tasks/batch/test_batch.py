@@ -13,7 +13,7 @@ from litestar import Litestar
 from app.auth.jwt import User
 from app.db.statements import Statement
 from app.db.transaction import Transaction
-from app.tasks.batch import operations, run
+from app.tasks.batch import reading, run, task_changes
 from app.tasks.change import Change
 from app.web.failures import InvalidToken, NotJSON, Unavailable
 from tests.conftest import token, visitor
@@ -301,7 +301,7 @@ class TestRefused:
     def test_neither_is_what_only_a_closer_look_sees(self, title: bytes) -> None:
         end = b"" if b"deep" in title else b'"'
         with pytest.raises(NotJSON):
-            operations.read(b'{"operations": [{"op": "create", "data": {"title": "' + title + end + b"}}]}")
+            reading.read(b'{"operations": [{"op": "create", "data": {"title": "' + title + end + b"}}]}")
 
     async def test_more_than_256_kb_are_413_and_nothing_else_than_json_is_415(self, ada: httpx.AsyncClient) -> None:
         fits = json.dumps({"operations": [create(unknown="x" * (256 * 1024 - 100))]}).ljust(256 * 1024)
@@ -403,7 +403,7 @@ class TestRows:
         fetch = Transaction.fetch
 
         async def deleting(transaction: Transaction, statement: Statement, **values: Any) -> list[asyncpg.Record]:
-            if statement is run.GET:
+            if statement is task_changes.GET:
                 await sql.execute("UPDATE tasks SET deleted_at = now() WHERE id = 1")
             return await fetch(transaction, statement, **values)
 
@@ -537,14 +537,14 @@ class TestNewUsers:
         assert await sql.fetchval('SELECT count(*) FROM "user"') == 0
 
     async def test_one_who_may_not_be_added_is_nobody(self, running: Litestar, clean: None) -> None:
-        [operation] = operations.read(json.dumps({"operations": [create()]}).encode()).operations
+        [operation] = reading.read(json.dumps({"operations": [create()]}).encode()).operations
         with pytest.raises(InvalidToken):
             await run.run(Change(User("joan", auto_provision=False)), [operation])
 
     async def test_one_whom_the_table_will_never_take_is_told_so_in_the_end(
         self, running: Litestar, clean: None, sql: asyncpg.Connection
     ) -> None:
-        [operation] = operations.read(json.dumps({"operations": [create()]}).encode()).operations
+        [operation] = reading.read(json.dumps({"operations": [create()]}).encode()).operations
         await sql.execute("""INSERT INTO "user" (id, name, email) VALUES ('another', 'Ada', 'another@example.com')""")
         await sql.execute('CREATE UNIQUE INDEX only_one_of_a_name ON "user" (name)')
         try:
