@@ -10,12 +10,11 @@ from msgspec import UNSET
 
 from app.auth.middleware import CurrentUser, charge
 from app.openapi.described import NOT_MODIFIED, OF_PAGES, failure_responses
-from app.tasks import cleanup, costs, described, queries
+from app.tasks import cleanup, described, queries
 from app.tasks.batch.operations import MAX_BATCH_BYTES, Batch, BatchData
 from app.tasks.batch.options import BATCH_OPTIONS, RequestedOptions
 from app.tasks.batch.reading import BatchRequest, check_versions
-from app.tasks.batch.run import run
-from app.tasks.batch.waves import count_waves
+from app.tasks.batch.run import cost_of, run
 from app.tasks.change import OF_ANY_VERSION, RequestedChange
 from app.tasks.creation import create_task
 from app.tasks.described import CREATED, INVALID_ID, INVALID_TITLE, ON_ONE
@@ -124,10 +123,10 @@ class TaskController(TaskRoutes):
         data: JSONBody[Batch],
     ) -> JSONResponse[BatchData]:
         """Of a bad batch nothing happens, and `error.index` says which operation it was, the first being 0."""
-        charge(request, (len(data.operations) - 1) // costs.OPERATIONS + count_waves(data.operations) - 1)
+        charge(request, await cost_of(change.owner, data.operations))
         if request.app.state["settings"].require_if_match:
             check_versions(data.operations)
-        results, revision = await run(change, data.operations, options)
+        results, revision = await run(change, data.operations, options, partial(charge, request))
         if not options.keeps_trash:
             cleanup.wake()
         told = revised(change, None if options.is_dry_run else revision)

@@ -163,6 +163,7 @@ HARMLESS = {
     *("batch.queries.FORGET", "batch.queries.STORED", "batch.queries.LENGTH", "batch.queries.DESCRIBE"),
     *("queries.EXTRA", "batch.queries.EXTRAS"),  # for a patch, which finds no task of another's
     *("history.queries.REFERRED", "batch.in_lists.ARE_IN_LISTS"),  # of tasks that the caller has
+    "batch.queries.STILL_THERE",  # of lists and labels that the key names
     # Of a list that has just been found for the caller, in a transaction that holds the caller's revision; and no task
     # can be in another's list.
     *(f"lists.queries.{name}" for name in ("UPDATE_LIST", "TRASH_LIST", "RESTORE_LIST", "DELETE_LIST")),

@@ -7,7 +7,7 @@ from msgspec import structs
 from app.auth.jwt import User as Owner
 from app.db.transaction import Transaction
 from app.tasks.batch import queries
-from app.tasks.batch.operations import AnyOperation, CreateOperation, UpdateOperation, UpsertOperation
+from app.tasks.batch.operations import AnyOperation, ChangeOperation, CreateOperation, UpdateOperation, UpsertOperation
 from app.tasks.batch.reading import about_known, in_data
 from app.tasks.batch.waves import created_uid
 from app.tasks.bodies import given
@@ -27,19 +27,19 @@ async def with_ids(
     In place of an upsert is the update or the creation that it comes to. Raises InOperation for a second operation
     about one task, and for a creation that lacks something.
     """
-    uids = [each.id for each in operations if not isinstance(each, CreateOperation) and isinstance(each.id, str)]
+    uids = [each.id for each in operations if isinstance(each, ChangeOperation) and isinstance(each.id, str)]
     if not uids and not any(isinstance(each, UpsertOperation) for each in operations):
         return operations
     rows = await transaction.fetch(queries.IDS_OF, owner=owner.id, uids=queries.array(uids))
     ids = {row["uid"]: row["id"] for row in rows}
     trashed = {row["uid"] for row in rows if row["is_deleted"]}
-    taken = {each.id for each in operations if not isinstance(each, CreateOperation)}
+    taken = {each.id for each in operations if isinstance(each, ChangeOperation)}
     found: list[AnyOperation] = []
     new: set[str | None] = set()
     for index, each in enumerate(operations):
-        is_new = not isinstance(each, CreateOperation) and each.id in new
+        is_new = isinstance(each, ChangeOperation) and each.id in new
         new.add(created_uid(each))
-        if isinstance(each, CreateOperation):
+        if not isinstance(each, ChangeOperation):
             found.append(each)
             continue
         number = each.id

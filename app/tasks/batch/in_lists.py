@@ -7,7 +7,7 @@ from msgspec.structs import force_setattr
 from app.auth.jwt import User as Owner
 from app.db.statements import SET_RLS_OWNER, Statement
 from app.db.transaction import Transaction
-from app.tasks.batch.operations import AnyOperation, CreateOperation, ReplaceOperation, UpdateOperation
+from app.tasks.batch.operations import CreateOperation, ReplaceOperation, TaskOperation, UpdateOperation
 from app.tasks.batch.queries import array
 from app.tasks.batch.reading import in_data
 from app.tasks.checks import no_such_list
@@ -30,7 +30,7 @@ ARE_IN_LISTS = Statement(
 )
 
 
-async def check_lists(transaction: Transaction, owner: Owner, operations: Mapping[int, AnyOperation]) -> None:
+async def check_lists(transaction: Transaction, owner: Owner, operations: Mapping[int, TaskOperation]) -> None:
     """Put ids in place of the uids of lists. Raises InOperation for the first operation whose list takes no tasks."""
     named = [
         (index, each)

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from app.auth.jwt import User as Owner
 from app.db.statements import SET_RLS_OWNER, Statement
 from app.db.transaction import Transaction
-from app.tasks.batch.operations import AnyOperation, CreateOperation, ReplaceOperation, UpdateOperation
+from app.tasks.batch.operations import CreateOperation, ReplaceOperation, TaskOperation, UpdateOperation
 from app.tasks.failures import InOperation, LabelLimitReached
 from app.tasks.label_names import LabelName
 
@@ -19,7 +19,7 @@ KEYS_OF_LABELS = Statement(
 )
 
 
-async def check_labels(transaction: Transaction, owner: Owner, operations: Mapping[int, AnyOperation]) -> None:
+async def check_labels(transaction: Transaction, owner: Owner, operations: Mapping[int, TaskOperation]) -> None:
     """Raises InOperation for the first operation with a label that would be one too many.
 
     Nobody else makes one meanwhile: the owner's revision is raised.
@@ -37,7 +37,7 @@ async def check_labels(transaction: Transaction, owner: Owner, operations: Mappi
         keys |= new
 
 
-def _labels_of(operation: AnyOperation) -> list[LabelName]:
+def _labels_of(operation: TaskOperation) -> list[LabelName]:
     if not isinstance(operation, CreateOperation | UpdateOperation | ReplaceOperation):
         return []
     labels = operation.data.labels

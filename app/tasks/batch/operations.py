@@ -31,6 +31,9 @@ WantedVersion: TypeAlias = (
     ]
     | UnsetType
 )
+MayBeMissing: TypeAlias = (
+    Annotated[Literal["ignore"], Meta(description="Whether it does no harm that there is no such thing.")] | UnsetType
+)
 STATUSES = {"create": 201, "update": 200, "upsert": 200, "replace": 200, "complete": 200, "delete": 204}
 
 
@@ -41,14 +44,36 @@ class Operation(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fiel
     def op(self) -> str:
         return str(self.__struct_config__.tag)
 
+    @property
+    def runs_alone(self) -> bool:
+        """Tell whether it is done by itself, behind all before it and ahead of all others (`alone`)."""
+        return False
 
-class CreateOperation(Operation, frozen=True, tag="create"):
+
+class OperationOnTask(Operation, frozen=True, kw_only=True):
+    """An operation on a task."""
+
+    on: Literal["task"] | UnsetType = UNSET
+
+
+class OtherOperation(Operation, frozen=True):
+    """An operation on something else."""
+
+    on: Literal["list", "label"]
+
+    @property
+    def runs_alone(self) -> bool:
+        """Tell that it does."""
+        return True
+
+
+class CreateOperation(OperationOnTask, frozen=True, tag="create"):
     """Create a task, as `POST /api/tasks` does."""
 
     data: TaskContent
 
 
-class UpdateOperation(Operation, frozen=True, tag="update"):
+class UpdateOperation(OperationOnTask, frozen=True, tag="update"):
     """Change some of a task's fields, as `PATCH /api/tasks/{id}` does."""
 
     id: TaskId
@@ -60,7 +85,7 @@ class UpsertOperation(UpdateOperation, frozen=True, tag="upsert"):
     """Create a task with the uid that the client has chosen; where there is one, change some of its fields."""
 
 
-class ReplaceOperation(Operation, frozen=True, tag="replace"):
+class ReplaceOperation(OperationOnTask, frozen=True, tag="replace"):
     """Replace a task, as `PUT /api/tasks/{id}` does."""
 
     id: TaskId
@@ -68,7 +93,7 @@ class ReplaceOperation(Operation, frozen=True, tag="replace"):
     version: WantedVersion = UNSET
 
 
-class CompleteOperation(Operation, frozen=True, tag="complete"):
+class CompleteOperation(OperationOnTask, frozen=True, tag="complete"):
     """Set or toggle `completed`, as `PATCH /api/tasks/{id}/complete` does."""
 
     id: TaskId
@@ -76,45 +101,57 @@ class CompleteOperation(Operation, frozen=True, tag="complete"):
     version: WantedVersion = UNSET
 
 
-class DeleteOperation(Operation, frozen=True, tag="delete"):
+class DeleteOperation(OperationOnTask, frozen=True, tag="delete"):
     """Delete a task, as `DELETE /api/tasks/{id}` does."""
 
     id: TaskId
     version: WantedVersion = UNSET
-    missing: (
-        Annotated[Literal["ignore"], Meta(description="Whether it does no harm that there is no such task.")]
-        | UnsetType
-    ) = UNSET
+    missing: MayBeMissing = UNSET
 
 
 ChangeOperation: TypeAlias = UpdateOperation | UpsertOperation | ReplaceOperation | CompleteOperation | DeleteOperation
-AnyOperation: TypeAlias = CreateOperation | ChangeOperation
+TaskOperation: TypeAlias = CreateOperation | ChangeOperation
+AnyOperation: TypeAlias = TaskOperation | OtherOperation
+SCHEMAS = (
+    *("CreateOperation", "UpdateOperation", "UpsertOperation", "ReplaceOperation", "CompleteOperation"),
+    *("DeleteOperation", "CreateListOperation", "UpdateListOperation", "UpsertListOperation", "ReplaceListOperation"),
+    *("DeleteListOperation", "UpdateLabelOperation", "DeleteLabelOperation"),
+)
+
+
+def one_of(*names: str) -> Any:
+    """Return the schema of what has one of these."""
+    return {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What is to be done, all of it or nothing. A task may be in one operation only."""
+    """What is to be done in this order, all of it or nothing."""
 
-    operations: Annotated[list[AnyOperation], Meta(min_length=1, max_length=MAX_OPERATIONS)]
+    operations: Annotated[
+        list[Any],  # AnyOperation, which msgspec takes for ambiguous: `op` and `on` together tell which it is
+        Meta(min_length=1, max_length=MAX_OPERATIONS, extra_json_schema={"items": one_of(*SCHEMAS)}),
+    ]
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of one operation: the status and the task that it would have been answered with alone."""
+    """What came of one operation: the status and the object that it would have been answered with alone."""
 
     op: Annotated[str, Meta(examples=["create"], extra_json_schema={"enum": [*STATUSES]})]
     status: Annotated[int, Meta(examples=[201], extra_json_schema={"enum": [200, 201, 204]})]
     data: Annotated[
         Any,
         Meta(
-            description="The task as it is now, or with `return=minimal` its id and version; null where it is gone.",
+            description="The task, list or label as it is behind the operation, or with `return=minimal` its id and "
+            "version; null where it is gone.",
             extra_json_schema={
-                "anyOf": [
-                    {"$ref": "#/components/schemas/Task"},
-                    {"$ref": "#/components/schemas/TaskVersion"},
-                    {"type": "null"},
-                ]
+                "anyOf": [*one_of("Task", "TodoList", "Label", "TaskVersion")["anyOf"], {"type": "null"}]
             },
         ),
     ]
+    on: (
+        Annotated[str, Meta(description="Absent for a task.", extra_json_schema={"enum": ["list", "label"]})]
+        | UnsetType
+    ) = UNSET
 
 
 class BatchData(Data[list[Result]], frozen=True):

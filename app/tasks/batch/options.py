@@ -55,6 +55,7 @@ class BatchOptions(NamedTuple):
     needs_versions: bool = False  # of each operation that changes a task
     keeps_trash: bool = True
     max_tasks: int = 0  # that an owner may store; 0: any number
+    max_lists: int = 0  # also
 
 
 RequestedOptions: TypeAlias = NamedDependency[BatchOptions]
@@ -67,7 +68,7 @@ def batch_options(request: Request[Any, Any, Any]) -> BatchOptions:
     returned = preferred[1].lower() if preferred else (asked.returned or "").encode()
     applied = [(b"preference-applied", b"return=%b" % returned)] if preferred else []
     chosen = request.app.state["settings"]
-    rules = chosen.require_if_match, chosen.trash_days > 0, chosen.max_tasks
+    rules = chosen.require_if_match, chosen.trash_days > 0, chosen.max_tasks, chosen.max_lists
     return BatchOptions(asked.dry_run, returned == b"minimal", applied, *rules)
 
 

@@ -85,6 +85,15 @@ IDS_OF = Statement(
     WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "uid" = ANY(:uids::text::uuid[])
     """
 )
+# Of the lists and labels that a batch has changed, those that are not gone for good.
+STILL_THERE = Statement(
+    f"""
+    SELECT 'list' AS "on", "id" FROM "task_lists"
+    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:lists::text::bigint[])
+    UNION ALL SELECT 'label', "id" FROM "task_labels"
+    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:labels::text::bigint[])
+    """
+)
 LENGTH = _show('coalesce(sum(octet_length("description")), 0) AS "length"')
 EXTRAS = _show('"id", "extra"')
 DESCRIBE = _show('"id", "description"')

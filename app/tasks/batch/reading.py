@@ -1,10 +1,13 @@
 """Batches as they are read: all operations are checked before the first of them is done."""
 
 from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, structs
 
+from app.tasks.batch.on_labels import AnyLabelOperation, LabelOperation
+from app.tasks.batch.on_lists import AnyListOperation, ChangeOfList, CreateListOperation, UpsertListOperation
 from app.tasks.batch.operations import (
     MAX_OPERATIONS,
     AnyOperation,
@@ -12,15 +15,27 @@ from app.tasks.batch.operations import (
     ChangeOperation,
     CompleteOperation,
     CreateOperation,
+    OtherOperation,
+    TaskOperation,
     UpsertOperation,
 )
 from app.tasks.batch.waves import created_uid
 from app.tasks.failures import InOperation, PreconditionRequired
+from app.tasks.label_names import checked_label
 from app.tasks.structs import check_completion, check_fits
 from app.tasks.uids import UidKind, chosen_uid, id_in, parse_uid
 from app.web.body import JSONRequest, decode, refusal
 from app.web.failures import Failure, Invalid
 from app.web.integers import decoder, with_integers
+
+WithId = TypeVar("WithId", bound=ChangeOperation | ChangeOfList)
+OPERATIONS_ON: dict[str, Any] = {"task": TaskOperation, "list": AnyListOperation, "label": AnyLabelOperation}
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    """What an operation is on, which tells how the rest of it is read."""
+
+    on: Literal["task", "list", "label"] = "task"
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -45,9 +60,12 @@ def read(body: bytes) -> Batch:
     operations: list[AnyOperation] = []
     known: set[int | str] = set()  # of tasks that are in an operation, but for one that creates them
     uids: set[int | str | None] = set()  # of tasks that the batch may create
+    lists: set[str] = set()  # their uids
     for index, raw in enumerate(unread):
         operation = _operation(index, raw)
-        if isinstance(operation, CreateOperation):
+        if isinstance(operation, OtherOperation):
+            operation = _other(index, operation, lists)
+        elif isinstance(operation, CreateOperation):
             try:
                 check_fits(operation.data, None)
                 uid = chosen_uid(operation.data.uid)
@@ -57,7 +75,7 @@ def read(body: bytes) -> Batch:
                 raise _bad(index, "data.uid", "Another operation creates a task with this uid already")
             uids.add(uid)
         else:
-            operation = _with_id(index, operation)
+            operation = _with_id(index, operation, UidKind.TASK)
             if operation.id in known or (isinstance(operation, UpsertOperation) and operation.id in uids):
                 raise about_known(index)
             (uids if created_uid(operation) else known).add(operation.id)
@@ -65,14 +83,40 @@ def read(body: bytes) -> Batch:
     return Batch(operations)
 
 
-def _with_id(index: int, operation: ChangeOperation) -> ChangeOperation:
+def _other(index: int, operation: OtherOperation, uids: set[str]) -> OtherOperation:
+    """Return an operation on something else than a task; `uids` are of lists that the batch may create.
+
+    Raises InOperation.
+    """
+    if isinstance(operation, LabelOperation):
+        try:
+            checked_label(operation.id)
+        except Invalid as error:
+            raise _bad(index, "id", error.message) from error
+    elif isinstance(operation, CreateListOperation):
+        try:
+            uid = chosen_uid(operation.data.uid)
+        except Invalid as error:
+            raise in_data(index, error) from error
+        if uid in uids:
+            raise _bad(index, "data.uid", "Another operation creates a list with this uid already")
+        if uid:
+            uids.add(uid)
+    elif isinstance(operation, ChangeOfList):
+        operation = _with_id(index, operation, UidKind.LIST)
+        if isinstance(operation, UpsertListOperation) and isinstance(operation.id, str):
+            uids.add(operation.id)
+    return operation
+
+
+def _with_id(index: int, operation: WithId, kind: UidKind) -> WithId:
     """Return an operation with the id in place of a uid that is derived of it. Raises InOperation for what is none."""
     if isinstance(operation.id, int):
         return operation
     uid = parse_uid(operation.id)
     if uid is None:
         raise _bad(index, "id", "Id must be an integer or a UUID")
-    derived = id_in(UidKind.TASK, uid)
+    derived = id_in(kind, uid)
     return structs.replace(operation, id=uid if derived is None else derived)
 
 
@@ -93,19 +137,26 @@ def check_versions(asked: Sequence[AnyOperation], operations: Sequence[AnyOperat
     """
     uids: set[str | None] = set()
     for index, (sent, operation) in enumerate(zip(asked, operations or asked, strict=True)):
-        changes = not isinstance(operation, CreateOperation | UpsertOperation) and operation.version is UNSET
-        if changes and not (isinstance(sent, ChangeOperation) and sent.id in uids):
+        is_new = isinstance(sent, ChangeOperation) and sent.id in uids
+        if _changes_any_version(operation) and not is_new:
             raise InOperation(index, PreconditionRequired())
         uids.add(created_uid(sent))
+
+
+def _changes_any_version(operation: AnyOperation) -> bool:
+    if isinstance(operation, UpsertOperation) or not isinstance(operation, ChangeOperation):
+        return False
+    return operation.version is UNSET
 
 
 def _operation(index: int, raw: msgspec.Raw) -> AnyOperation:
     """Return the operation, whose JSON `decode` has read. Raises InOperation."""
     try:
+        kind = OPERATIONS_ON[decoder(_Subject)(raw).on]
         try:
-            operation = decoder(AnyOperation)(raw)
+            operation = decoder(kind)(raw)
         except msgspec.ValidationError as error:
-            operation: AnyOperation = with_integers(raw, AnyOperation, error)
+            operation: AnyOperation = with_integers(raw, kind, error)
         if isinstance(operation, CompleteOperation) and operation.data is not None:
             check_completion(operation.data, msgspec.json.encode(msgspec.json.decode(raw)["data"]))
         return operation

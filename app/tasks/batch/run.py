@@ -12,18 +12,23 @@ from typing import NamedTuple
 import asyncpg
 
 from app.auth import idempotency, provisioning
+from app.auth.jwt import User as Owner
 from app.db.engine import database
+from app.tasks import costs
 from app.tasks.batch import queries
-from app.tasks.batch.answers import Stored, remembered
+from app.tasks.batch.alone import do_alone
+from app.tasks.batch.answers import Stored, remembered, result_of, stored_of
 from app.tasks.batch.by_uid import check_uids, with_ids
-from app.tasks.batch.operations import STATUSES, AnyOperation, DeleteOperation, Result
+from app.tasks.batch.on_labels import LabelOperation
+from app.tasks.batch.operations import AnyOperation, DeleteOperation, Result
 from app.tasks.batch.options import BatchOptions
 from app.tasks.batch.reading import check_versions
 from app.tasks.batch.task_changes import change_tasks
 from app.tasks.batch.transaction import BatchTransaction
-from app.tasks.batch.waves import sections
+from app.tasks.batch.waves import count_waves, sections
 from app.tasks.by_uid import check_that_it_was_the_uid
 from app.tasks.change import Change
+from app.tasks.costs import Charge
 from app.web.envelopes import encode
 from app.web.failures import InvalidToken, Unavailable
 
@@ -37,16 +42,25 @@ class Outcome(NamedTuple):
     revision: int
 
 
-async def run(change: Change, operations: Sequence[AnyOperation], options: BatchOptions = DEFAULT) -> Outcome:
-    """Do all of it and return what came of it.
+async def cost_of(owner: Owner, operations: Sequence[AnyOperation]) -> int:
+    """Return what a batch costs beyond 1: for its operations, its waves, and looks at all tasks that have a label."""
+    labels = sum(isinstance(each, LabelOperation) for each in operations)
+    looked_at = labels * await costs.of_looking_through(owner) if labels else 0
+    return (len(operations) - 1) // costs.OPERATIONS + count_waves(operations) - 1 + looked_at
+
+
+async def run(
+    change: Change, operations: Sequence[AnyOperation], options: BatchOptions = DEFAULT, charge: Charge = costs.free
+) -> Outcome:
+    """Do all of it and return what came of it. Charges for tasks that change with their list or label.
 
     Raises InOperation for the first operation that finds no task or another version, or would store too many;
     AnswerTooLarge, TooManyBytes, KeyReused; and InvalidToken where the owner is unknown and may not be added: then
     nothing has happened.
     """
     if change.key is None or options.is_dry_run:
-        return await _attempt(change._replace(key=None), operations, options)
-    work = partial(_attempt, change, operations, options)
+        return await _attempt(change._replace(key=None), operations, options, charge)
+    work = partial(_attempt, change, operations, options, charge)
     came = await idempotency.idempotent_transaction(change.key, change.owner, work, list[Stored])
     if isinstance(came, Outcome):
         return came
@@ -54,7 +68,7 @@ async def run(change: Change, operations: Sequence[AnyOperation], options: Batch
     return Outcome(results, max(each.version for each in came))
 
 
-async def _attempt(change: Change, asked: Sequence[AnyOperation], options: BatchOptions) -> Outcome:
+async def _attempt(change: Change, asked: Sequence[AnyOperation], options: BatchOptions, charge: Charge) -> Outcome:
     owner = change.owner
     for _ in range(provisioning.PROVISION_ATTEMPTS):
         try:
@@ -66,9 +80,12 @@ async def _attempt(change: Change, asked: Sequence[AnyOperation], options: Batch
                 operations = await with_ids(transaction, owner, asked)
                 if options.needs_versions:
                     check_versions(asked, operations)
-                it = BatchTransaction(transaction, owner, options, [*operations], room)
+                it = BatchTransaction(transaction, owner, options, [*operations], room, charge)
                 for waves in sections(asked):
-                    await change_tasks(it, waves)
+                    if asked[waves[0][0]].runs_alone:
+                        await do_alone(it, waves[0][0])
+                    else:
+                        await change_tasks(it, waves)
                 return await _outcome(it, asked, change)
         except asyncpg.ForeignKeyViolationError as error:
             if not owner.auto_provision or provisioning.is_leaving(error):
@@ -87,11 +104,9 @@ async def _outcome(it: BatchTransaction, asked: Sequence[AnyOperation], change: 
     gone = [each.id for each in it.operations if isinstance(each, DeleteOperation)]
     if gone and not it.options.keeps_trash:
         await it.fetch(queries.FORGET, ids=queries.array(gone))
-    done = [(asked[place].op, each, it.results[place]) for place, each in enumerate(it.operations)]
+    done = [(each, *it.results[place]) for place, each in enumerate(asked)]
     if change.key is not None:
-        stored = [Stored(op, STATUSES[each.op], task.id, task.version) for op, each, task in done]
+        stored = [stored_of(*each) for each in done]
         await it.fetch(idempotency.STORE_KEY, answer=encode(stored).decode(), **change.key.values())
-    results = [
-        Result(op, STATUSES[each.op], None if isinstance(each, DeleteOperation) else task) for op, each, task in done
-    ]
-    return Outcome(results, max(task.version for *_, task in done))
+    results = [result_of(*each, is_minimal=it.options.is_minimal) for each in done]
+    return Outcome(results, max(each.left.version for each in it.results.values()))

@@ -17,15 +17,17 @@ from app.tasks.batch.answers import with_descriptions
 from app.tasks.batch.in_lists import check_lists
 from app.tasks.batch.labels import check_labels
 from app.tasks.batch.operations import (
+    STATUSES,
     AnyOperation,
     ChangeOperation,
     CreateOperation,
     DeleteOperation,
     ReplaceOperation,
+    TaskOperation,
     UpdateOperation,
 )
 from app.tasks.batch.reading import in_data
-from app.tasks.batch.transaction import BatchTransaction
+from app.tasks.batch.transaction import BatchTransaction, Done
 from app.tasks.batch.waves import Wave, created_uid
 from app.tasks.bodies import given, merges
 from app.tasks.failures import InOperation, LimitReached, PreconditionFailed, TaskNotFound
@@ -45,12 +47,13 @@ async def change_tasks(it: BatchTransaction, waves: Sequence[Wave]) -> None:
     last, stamped = await _raise_revision(it, len(busy), added)
     numbers = dict(zip(busy, range(last - len(busy) + 1, last + 1), strict=True))
     for wave in waves:
-        operations = {place: it.operation(place) for place in wave}
+        operations = {place: it.task_operation(place) for place in wave}
         tasks = await _WaveOfTasks(it, operations, numbers, last, stamped).run()
         for place, operation in operations.items():
             if uid := created_uid(operation):
                 it.created[uid] = tasks[place].id
-        it.results |= await with_descriptions(it, tasks)
+        whole = await with_descriptions(it, tasks)
+        it.results |= {place: Done(whole[place], STATUSES[each.op]) for place, each in operations.items()}
 
 
 async def _raise_revision(it: BatchTransaction, count: int, added: Sequence[int]) -> tuple[int, datetime | None]:
@@ -79,7 +82,7 @@ class _WaveOfTasks:
     """Operations on tasks that do not depend on each other."""
 
     it: BatchTransaction
-    operations: Mapping[int, AnyOperation]
+    operations: Mapping[int, TaskOperation]
     numbers: Mapping[int, int]  # the versions of their tasks, by the places of the operations
     revision: int
     stamped: datetime | None
@@ -163,6 +166,6 @@ def _is_idle(operation: AnyOperation) -> bool:
     return isinstance(operation, UpdateOperation) and operation.data == NOTHING
 
 
-def _may_be_there(operation: AnyOperation) -> TypeGuard[ChangeOperation]:
+def _may_be_there(operation: TaskOperation) -> TypeGuard[ChangeOperation]:
     is_change = not isinstance(operation, CreateOperation)
     return is_change and isinstance(operation.id, int) and 0 < operation.id <= MAX_ID

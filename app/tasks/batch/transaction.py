@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from msgspec import structs
 
@@ -10,14 +10,28 @@ from app.auth.jwt import User as Owner
 from app.db.pooled_connection import Rows
 from app.db.statements import Statement
 from app.db.transaction import Transaction
-from app.tasks.batch.operations import MAX_OPERATIONS, AnyOperation, CreateOperation
+from app.tasks.batch.operations import MAX_OPERATIONS, AnyOperation, ChangeOperation, TaskOperation
 from app.tasks.batch.options import BatchOptions
 from app.tasks.bounded import inline
+from app.tasks.costs import Charge
+from app.tasks.labels.structs import Label
+from app.tasks.lists.structs import TodoList
 from app.tasks.structs import Task, TaskVersion
 
 AnyTask: TypeAlias = Task | TaskVersion
+AnyObject: TypeAlias = AnyTask | TodoList | Label
 
 INLINE_BYTES = inline(MAX_OPERATIONS)
+
+
+class Done(NamedTuple):
+    """What has come of an operation, and the status that it would have been answered with alone.
+
+    Of what is gone (204), id and version: the version is the revision.
+    """
+
+    left: AnyObject
+    status: int
 
 
 @dataclass
@@ -29,9 +43,11 @@ class BatchTransaction:
     options: BatchOptions
     operations: list[AnyOperation]  # with ids in place of uids, as far as they are known
     room: AsyncExitStack  # of the answer, until it is encoded
-    results: dict[int, AnyTask] = field(default_factory=dict[int, AnyTask])  # by the places of their operations
+    charge: Charge
+    results: dict[int, Done] = field(default_factory=dict[int, Done])  # by the places of their operations
     described: int = 0  # bytes of long descriptions in the answer
     created: dict[str, int] = field(default_factory=dict[str, int])  # the ids of tasks that it has created, by uid
+    new_lists: set[int] = field(default_factory=set[int])  # the ids of those that it has created
 
     async def fetch(self, statement: Statement, **values: object) -> Rows:
         """Run a statement for the owner."""
@@ -45,7 +61,11 @@ class BatchTransaction:
     def operation(self, place: int) -> AnyOperation:
         """Return an operation that is to be done now, with the id of a task that the batch has created before."""
         operation = self.operations[place]
-        if not isinstance(operation, CreateOperation) and isinstance(operation.id, str):
+        if isinstance(operation, ChangeOperation) and isinstance(operation.id, str):
             operation = structs.replace(operation, id=self.created[operation.id])
             self.operations[place] = operation
         return operation
+
+    def task_operation(self, place: int) -> TaskOperation:
+        """Return an operation on a task, as `operation` does."""
+        return cast("TaskOperation", self.operation(place))

@@ -111,13 +111,13 @@ async def patch_label(change: Change, label: LabelName, patch: LabelPatch, charg
     Charges for the tasks. Raises LabelNotFound, LabelHasChanged, KeyReused.
     """
     charge(await costs.of_looking_through(change.owner))
-    return await _transaction(change, partial(_patch, change, label, patch, charge), Label)
+    return await _transaction(change, partial(patched, change=change, label=label, patch=patch, charge=charge), Label)
 
 
 async def delete_label(change: Change, label: LabelName, charge: Charge = costs.free) -> int:
     """Take a label off all tasks, delete it, and return the revision. Charges and raises as `patch_label` does."""
     charge(await costs.of_looking_through(change.owner))
-    return await _transaction(change, partial(_delete, change, label, charge), int)
+    return await _transaction(change, partial(deleted, change=change, label=label, charge=charge), int)
 
 
 async def _transaction(change: Change, work: Any, kind: Any) -> Any:
@@ -146,9 +146,10 @@ async def _held(transaction: Transaction, change: Change, label: LabelName) -> a
     return found[0]
 
 
-async def _patch(
-    change: Change, label: LabelName, patch: LabelPatch, charge: Charge, transaction: Transaction
+async def patched(
+    transaction: Transaction, change: Change, label: LabelName, patch: LabelPatch, charge: Charge
 ) -> Label:
+    """Do what `patch_label` says. Raises LabelNotFound, LabelHasChanged."""
     owner, old = change.owner.id, await _held(transaction, change, label)
     new = LabelName(label.key, old["name"]) if patch.name is UNSET else checked_label(patch.name, "name")
     others = await transaction.fetch(THAT_LABEL, owner=owner, label_key=new.key) if new.key != label.key else []
@@ -169,7 +170,8 @@ async def _patch(
     return await label_in(transaction, change.owner, new.key)
 
 
-async def _delete(change: Change, label: LabelName, charge: Charge, transaction: Transaction) -> int:
+async def deleted(transaction: Transaction, change: Change, label: LabelName, charge: Charge) -> int:
+    """Do what `delete_label` says. Raises LabelNotFound, LabelHasChanged."""
     owner, old = change.owner.id, await _held(transaction, change, label)
     count = await _count(transaction, owner, old["name"])
     charge(count // costs.TASKS_MOVED)

@@ -19,7 +19,7 @@ from app.db.pooled_connection import Rows
 from app.db.statements import Statement
 from app.db.transaction import Transaction
 from app.tasks.batch import queries as batch
-from app.tasks.change import Change
+from app.tasks.change import Change, Condition
 from app.tasks.lists import queries
 from app.tasks.lists.failures import ListConflict, ListIsAnother, ListNotFound, TooManyLists
 from app.tasks.lists.structs import TodoList, TodoListContent, TodoListPatch, TrashedTodoList, values_of_list
@@ -45,15 +45,20 @@ class ListTransaction:
         about = {"owner": self.owner.id, "by": self.owner.by, "version": self.version, "stamped": self.stamped}
         return await self.transaction.fetch(statement, **about, **values)
 
-    async def find(self, change: Change, list_id: int, *, in_trash: bool = False) -> TodoList:
+    async def find(self, condition: Condition, list_id: int, *, in_trash: bool = False) -> TodoList:
         """Return the list. Raises ListNotFound, also where it is not where it is looked for, and ListIsAnother."""
         rows = await self.fetch(queries.FIND_LIST, list_id=list_id)
         if not rows or (rows[0]["deleted_at"] is not None) != in_trash:
             raise ListNotFound
         found = _found(rows[0])
-        if not change.condition.allows(found.version):
+        if not condition.allows(found.version):
             raise ListIsAnother(found)
         return found
+
+    async def find_by_uid(self, uid: str) -> TodoList | None:
+        """Return the list that a client has given this uid, if there is one; one in the trash as such."""
+        rows = await self.fetch(queries.LIST_WITH_UID, uid=uid)
+        return _found(rows[0]) if rows else None
 
 
 ListWork: TypeAlias = Callable[[ListTransaction], Awaitable[TodoList | None]]
@@ -72,17 +77,20 @@ async def create_list(change: Change, content: TodoListContent, max_lists: int, 
     Raises Invalid; InvalidToken where the owner is unknown and may not be added; TooManyLists where `max_lists` are
     stored, and it is not 0; ListConflict where there is one with the uid; KeyReused.
     """
-    uid = uid or chosen_uid(content.uid)
-
-    async def work(it: ListTransaction) -> TodoList:
-        if uid and (rows := await it.fetch(queries.LIST_WITH_UID, uid=uid)):
-            raise ListConflict(_found(rows[0]))
-        rows = await it.fetch(queries.CREATE_LIST, new_uid=uid, max_lists=max_lists, **values_of_list(content))
-        if not rows:
-            raise TooManyLists(max_lists)
-        return TodoList(*rows[0])
-
+    work = partial(created, content=content, max_lists=max_lists, uid=uid or chosen_uid(content.uid))
     return left_by(await run_on_lists(change, work, begins=True))
+
+
+async def created(
+    it: ListTransaction, content: TodoListContent | TodoListPatch, max_lists: int, uid: str | None
+) -> TodoList:
+    """Return a new list. Raises TooManyLists, ListConflict."""
+    if uid and (there := await it.find_by_uid(uid)):
+        raise ListConflict(there)
+    rows = await it.fetch(queries.CREATE_LIST, new_uid=uid, max_lists=max_lists, **values_of_list(content))
+    if not rows:
+        raise TooManyLists(max_lists)
+    return TodoList(*rows[0])
 
 
 async def update_list(change: Change, list_id: int, content: TodoListContent | TodoListPatch) -> TodoList:
@@ -90,15 +98,18 @@ async def update_list(change: Change, list_id: int, content: TodoListContent | T
 
     Raises ListNotFound, ListIsAnother, KeyReused.
     """
-    is_nothing = content == NO_CHANGE_OF_LIST
+    work = partial(updated, condition=change.condition, list_id=list_id, content=content)
+    return left_by(await run_on_lists(change, work, raises=content != NO_CHANGE_OF_LIST))
 
-    async def work(it: ListTransaction) -> TodoList:
-        before = await it.find(change, list_id)
-        if is_nothing:
-            return before
-        return TodoList(*(await it.fetch(queries.UPDATE_LIST, list_id=list_id, **values_of_list(content)))[0])
 
-    return left_by(await run_on_lists(change, work, raises=not is_nothing))
+async def updated(
+    it: ListTransaction, condition: Condition, list_id: int, content: TodoListContent | TodoListPatch
+) -> TodoList:
+    """Return a list with what a body names. Raises ListNotFound, ListIsAnother."""
+    before = await it.find(condition, list_id)
+    if content == NO_CHANGE_OF_LIST:
+        return before
+    return TodoList(*(await it.fetch(queries.UPDATE_LIST, list_id=list_id, **values_of_list(content)))[0])
 
 
 async def restored(it: ListTransaction, list_id: int) -> TodoList:
@@ -128,8 +139,7 @@ async def _attempt(change: Change, work: ListWork, *, begins: bool, raises: bool
     for _ in range(provisioning.PROVISION_ATTEMPTS):
         try:
             async with database.begin(owner.id) as transaction:
-                raised = await _raised(transaction, owner, begins=begins, raises=raises)
-                it = ListTransaction(transaction, owner, *raised)
+                it = await on_lists(transaction, owner, begins=begins, raises=raises)
                 came = ListOutcome(await work(it), it.version + it.moved)
                 if key is not None:
                     answer = encode(came).decode()
@@ -142,8 +152,13 @@ async def _attempt(change: Change, work: ListWork, *, begins: bool, raises: bool
     raise Unavailable
 
 
-async def _raised(transaction: Transaction, owner: Owner, *, begins: bool, raises: bool) -> tuple[int, datetime]:
-    """Raise the owner's revision, or hold it. Raises ListNotFound for an owner without one, who has no lists."""
+async def on_lists(
+    transaction: Transaction, owner: Owner, *, begins: bool = False, raises: bool = True
+) -> ListTransaction:
+    """Raise the owner's revision, or hold it as it is, for changes of lists.
+
+    Raises ListNotFound for an owner without a revision, who has no lists; or `begins` one.
+    """
     by_one: dict[str, Any] = {"owner": owner.id, "count": 1, "added": 0, "max_tasks": 0}
     rows = await transaction.fetch(batch.RAISE_REVISION if raises else queries.HOLD_AS_IT_IS, **by_one)
     if not rows and not begins:
@@ -152,7 +167,7 @@ async def _raised(transaction: Transaction, owner: Owner, *, begins: bool, raise
         if owner.auto_provision:
             await transaction.fetch(provisioning.ADD_OWNER, owner=owner.id, email=owner.email, name=owner.name)
         rows = await transaction.fetch(batch.BEGIN_REVISION, **by_one)
-    return rows[0][0], rows[0][1]
+    return ListTransaction(transaction, owner, *rows[0])
 
 
 def _found(row: asyncpg.Record) -> TodoList:

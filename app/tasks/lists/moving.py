@@ -4,9 +4,11 @@ A list that goes to the trash has a version below those of all tasks that go wit
 there before: so the versions tell which tasks come back with it.
 """
 
+from functools import partial
+
 from app.db.statements import SET_RLS_OWNER, Statement
 from app.tasks.batch import queries as batch
-from app.tasks.change import Change
+from app.tasks.change import Change, Condition
 from app.tasks.costs import TASKS_MOVED, Charge
 from app.tasks.lists import queries
 from app.tasks.lists.changes import ListOutcome, ListTransaction, restored, run_on_lists
@@ -53,21 +55,28 @@ async def delete_list(change: Change, list_id: int, charge: Charge, *, to_inbox:
     Charges for the tasks. Raises ListNotFound, ListIsAnother, KeyReused.
     """
 
-    async def work(it: ListTransaction) -> None:
-        await it.find(change, list_id)
-        if to_inbox:
-            await move(it, TASKS_TO_INBOX, charge, list_id=list_id)
-        elif not for_good:
-            await move(it, TASKS_TO_TRASH, charge, list_id=list_id)
-        else:
-            charge((await it.fetch(DELETE_TASKS, list_id=list_id))[0][0] // TASKS_MOVED)
-        if not for_good:
-            await it.fetch(queries.TRASH_LIST, list_id=list_id)
-            return
-        await move(it, UNLINK_TASKS, charge, list_id=list_id)  # those in the trash, of when something was kept
-        await it.fetch(queries.DELETE_LIST, list_id=list_id)
-
+    work = partial(
+        deleted, condition=change.condition, list_id=list_id, charge=charge, to_inbox=to_inbox, for_good=for_good
+    )
     return (await run_on_lists(change, work)).revision
+
+
+async def deleted(
+    it: ListTransaction, condition: Condition, list_id: int, charge: Charge, *, to_inbox: bool, for_good: bool
+) -> None:
+    """Do what `delete_list` says. Raises ListNotFound, ListIsAnother."""
+    await it.find(condition, list_id)
+    if to_inbox:
+        await move(it, TASKS_TO_INBOX, charge, list_id=list_id)
+    elif not for_good:
+        await move(it, TASKS_TO_TRASH, charge, list_id=list_id)
+    else:
+        charge((await it.fetch(DELETE_TASKS, list_id=list_id))[0][0] // TASKS_MOVED)
+    if not for_good:
+        await it.fetch(queries.TRASH_LIST, list_id=list_id)
+        return
+    await move(it, UNLINK_TASKS, charge, list_id=list_id)  # those in the trash, of when something was kept
+    await it.fetch(queries.DELETE_LIST, list_id=list_id)
 
 
 async def restore_list(change: Change, list_id: int, charge: Charge) -> ListOutcome:
@@ -77,7 +86,7 @@ async def restore_list(change: Change, list_id: int, charge: Charge) -> ListOutc
     """
 
     async def work(it: ListTransaction) -> TodoList:
-        there = await it.find(change, list_id, in_trash=True)
+        there = await it.find(change.condition, list_id, in_trash=True)
         back = await restored(it, list_id)  # first: a task that comes back without its list is in none
         await move(it, TASKS_OUT_OF_TRASH, charge, list_id=list_id, since=there.version)
         return back
