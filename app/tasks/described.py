@@ -70,8 +70,11 @@ WHEN_CREATED = (
 )
 WHEN_COMPLETED = (400, 415, INVALID_ID, Invalid("completed", NOT_COMPLETED), *ON_ONE)
 IN_BATCH = (
-    *(400, 401, 403, LimitReached, LabelLimitReached, PayloadTooLarge(MAX_BATCH_BYTES), 415, 429, 503),
+    *(400, 401, 403, PayloadTooLarge(MAX_BATCH_BYTES), 415, 429, 503),
+    InOperation(7, LimitReached.example()),
+    InOperation(7, LabelLimitReached.example()),
     InOperation(1, TaskNotFound()),
+    InOperation(0, Conflict.example()),
     InOperation(0, PreconditionFailed.example()),
     InOperation(3, Invalid("operations[3].data.title", INVALID_TITLE.message)),
     KeyReused,

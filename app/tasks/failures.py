@@ -1,5 +1,7 @@
 """The failures of tasks."""
 
+from typing import Annotated, Any
+
 import asyncpg
 import msgspec
 
@@ -109,8 +111,29 @@ class PreconditionRequired(Failure):
     message = "Say which version you mean to change: If-Match is required."
 
 
+# For the document alone, as the next one.
+class BatchError(Error, frozen=True, omit_defaults=True, rename={"retry_after": "retryAfter"}):
+    """A failure of a batch, which may show the task or list that an operation is about."""
+
+    current: Annotated[
+        Any,
+        msgspec.Meta(
+            description="The task or list as it is now.",
+            extra_json_schema={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Task", "TodoList")]},
+        ),
+    ] = msgspec.UNSET
+
+
+class BatchErrorBody(msgspec.Struct, frozen=True):
+    """The body of a failure of a batch."""
+
+    error: BatchError
+
+
 class InOperation(Failure):
     """The failure of one operation of a batch, by its place from 0; so nothing of the batch has happened."""
+
+    documented_as = BatchErrorBody.__name__
 
     def __init__(self, index: int, reason: Failure) -> None:
         super().__init__()

@@ -215,7 +215,9 @@ class TestDocument:
                 schema = response["content"]["application/json"]["schema"]
                 of_lists = name in OF_LISTS and (status == "412" or (name, status) == ("createList", "409"))
                 of_labels = (name, status) in (("patchLabel", "412"), ("deleteLabel", "412"))
-                body = "ListErrorBody" if of_lists else "LabelErrorBody" if of_labels else "ErrorBody"
+                of_batch = name == "batchTasks" and status in ("404", "409", "412", "422", "428")
+                of_many = "LabelErrorBody" if of_labels else "BatchErrorBody" if of_batch else "ErrorBody"
+                body = "ListErrorBody" if of_lists else of_many
                 assert schema == {"$ref": f"#/components/schemas/{body}"}, (name, status)
 
     def test_every_response_names_its_headers_as_they_are_spelt(self, document: dict[str, Any]) -> None:
@@ -351,9 +353,9 @@ class TestDocument:
                 errors = [each["value"]["error"] for each in examples.get("examples", {}).values()]
                 assert errors or status < "400", (name, status)
                 for error in errors if status >= "400" else []:
-                    assert ("index" in error) == (name == "batchTasks" and status in ("404", "412", "422", "428")) or (
-                        error["code"] == "IDEMPOTENCY_KEY_REUSED"
-                    )
+                    assert ("index" in error) == (
+                        name == "batchTasks" and status in ("404", "409", "412", "422", "428")
+                    ) or (error["code"] == "IDEMPOTENCY_KEY_REUSED")
                     for each in error.get("fields", []):
                         place = each["field"].partition("[")[0]
                         assert place in fields or place == "page", (name, each)

@@ -9,6 +9,7 @@ from client.api.login import sign_up
 from client.api.tasks import batch_tasks, complete_task, create_task, list_tasks, patch_task, replace_task
 from client.models import (
     Batch,
+    BatchErrorBody,
     BatchTasksReturn,
     CompleteOperation,
     CompleteOperationOp,
@@ -73,7 +74,7 @@ operations = [
 ]
 batch = batch_tasks.sync(client=client, return_=BatchTasksReturn.MINIMAL, body=Batch(operations=[*operations]))
 assert batch is not None
-assert not isinstance(batch, ErrorBody)
+assert not isinstance(batch, BatchErrorBody | ErrorBody)
 stale = replace_task.sync_detailed(task.id, client=client, body=TaskContent(title="Buy bread"), if_match='"v0"')
 assert isinstance(stale.parsed, ErrorBody)
 code: ErrorCode = stale.parsed.error.code
