@@ -107,7 +107,7 @@ TELL_NO_TASK = {
         "batch.labels.KEYS_OF_LABELS",
     ),
     *("by_uid.ID_OF", "batch.queries.IDS_OF", "in_list.LIST_ID_OF", "batch.in_lists.NAMED_LISTS"),
-    *("batch.in_lists.ARE_IN_LISTS", "history.queries.REFERRED"),
+    *("batch.in_lists.ARE_IN_LISTS", "batch.queries.STILL_THERE", "history.queries.REFERRED"),
     *(f"lists.moving.{name}" for name in ("TASKS_TO_TRASH", "TASKS_TO_INBOX", "TASKS_OUT_OF_TRASH", "UNLINK_TASKS")),
     *("lists.moving.DELETE_TASKS", "lists.purging.UNLINK_TASKS_OF_TRASHED"),
     *(f"lists.queries.{name}" for name in ("TRASH_LIST", "DELETE_LIST", "DELETE_TRASHED_LISTS", "HOLD_AS_IT_IS")),
@@ -222,7 +222,7 @@ def about(task_id: int) -> dict[str, Any]:
         "task_id": task_id,
         "list_id": task_id,
         "list": task_id,
-        "ids": f"{{{task_id}}}",
+        **dict.fromkeys(("ids", "list_ids", "label_ids"), f"{{{task_id}}}"),
         "uid": uid,
         "uids": f"{{{uid}}}",
     }

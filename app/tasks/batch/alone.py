@@ -10,24 +10,20 @@ from app.tasks.batch.operations import Operation
 from app.tasks.batch.reading import in_data
 from app.tasks.batch.transaction import BatchTransaction, Done
 from app.tasks.failures import InOperation
-from app.tasks.structs import Task
-from app.web.failures import Failure, Invalid, InvalidToken, Unavailable
+from app.web.failures import Failure, Invalid
 
 # Each raises the revision itself, and returns what has come of its operation. It may raise any failure.
 WORK: dict[type[Operation], Callable[[BatchTransaction, Any], Awaitable[Done]]] = {**WORK_ON_LISTS, **WORK_ON_LABELS}
 
 
 async def do_alone(it: BatchTransaction, place: int) -> None:
-    """Do one operation. Raises InOperation, InvalidToken, and Unavailable."""
+    """Do one operation. Raises InOperation, AnswerTooLarge, TooManyBytes."""
     operation = it.operation(place)
     try:
         done = await WORK[type(operation)](it, operation)
-    except (InvalidToken, Unavailable):
-        raise
     except Invalid as error:
         raise in_data(place, error) from error
     except Failure as failure:
         raise InOperation(place, failure) from failure
-    if isinstance(done.left, Task):
-        done = Done((await with_descriptions(it, {place: done.left}))[place], done.status)
-    it.results[place] = done
+    whole = await with_descriptions(it, {place: done.left})
+    it.results[place] = Done(whole[place], done.status)

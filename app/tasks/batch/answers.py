@@ -76,7 +76,7 @@ async def _stored_whole(owner: Owner, stored: Sequence[Stored], *, is_minimal: b
     there: set[tuple[object, int]] = set()
     if ids := [(each.on, each.id) for each in stored if each.on]:
         of = {kind: queries.array(number for on, number in ids if on == kind) for kind in ("list", "label")}
-        rows = await database.fetch(queries.STILL_THERE, owner=owner.id, lists=of["list"], labels=of["label"])
+        rows = await database.fetch(queries.STILL_THERE, owner=owner.id, list_ids=of["list"], label_ids=of["label"])
         there = {(row["on"], row["id"]) for row in rows}
 
     def shown(it: Stored) -> Any:
@@ -87,17 +87,15 @@ async def _stored_whole(owner: Owner, stored: Sequence[Stored], *, is_minimal: b
     return [shown(each) for each in stored]
 
 
-async def with_descriptions(
-    it: BatchTransaction, tasks: Mapping[int, Task | TaskVersion]
-) -> Mapping[int, Task | TaskVersion]:
-    """Return the tasks of operations, by their places, with the descriptions that were left out for their length.
+async def with_descriptions(it: BatchTransaction, left: Mapping[int, AnyObject]) -> Mapping[int, AnyObject]:
+    """Return what operations have left, by their places, with descriptions that were left out for their length.
 
     Raises AnswerTooLarge, and TooManyBytes while there is no room for them.
     """
-    shown = {place: task for place, task in tasks.items() if not isinstance(it.operations[place], DeleteOperation)}
+    shown = {place: each for place, each in left.items() if not isinstance(it.operations[place], DeleteOperation)}
     left_out = {place: task for place, task in shown.items() if isinstance(task, Task) and task.description == TOO_LONG}
     if not left_out:
-        return tasks
+        return left
     ids = queries.array(task.id for task in left_out.values())
     length = (await it.fetch(queries.LENGTH, ids=ids))[0][0]
     it.described += length
@@ -107,4 +105,4 @@ async def with_descriptions(
     rows = await it.fetch(queries.DESCRIBE, ids=ids)
     texts = {row["id"]: row["description"] for row in rows}
     whole = {place: structs.replace(task, description=texts.get(task.id)) for place, task in left_out.items()}
-    return {**tasks, **whole}
+    return {**left, **whole}

@@ -45,7 +45,7 @@ async def with_ids(
         number = each.id
         if isinstance(number, str):
             number = ids.get(number, number if is_new else 0)
-            if isinstance(number, int) and number in taken - {0}:
+            if isinstance(number, int) and number and number in taken:
                 raise about_known(index)
         if not isinstance(each, UpsertOperation):
             found.append(structs.replace(each, id=number))

@@ -89,9 +89,9 @@ IDS_OF = Statement(
 STILL_THERE = Statement(
     f"""
     SELECT 'list' AS "on", "id" FROM "task_lists"
-    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:lists::text::bigint[])
+    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:list_ids::text::bigint[])
     UNION ALL SELECT 'label', "id" FROM "task_labels"
-    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:labels::text::bigint[])
+    WHERE {SET_RLS_OWNER} AND "user_id" = :owner AND "id" = ANY(:label_ids::text::bigint[])
     """
 )
 LENGTH = _show('coalesce(sum(octet_length("description")), 0) AS "length"')

@@ -120,6 +120,12 @@ class TestWhatWasJustCreated:
             await results(ada, NEW, {"op": "delete", "id": ONE})
         assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
 
+    async def test_is_found_behind_an_operation_on_a_list(self, ada: httpx.AsyncClient) -> None:
+        other = {"op": "create", "on": "list", "data": {"name": "b"}}
+        done = await results(ada, NEW, other, upsert(TWO, title="c"), complete(ONE), other, complete(TWO))
+        assert [each["data"]["version"] for each in done] == [1, 2, 3, 4, 5, 6]
+        assert done[0]["data"]["id"] == done[3]["data"]["id"]
+
 
 class TestRefused:
     @pytest.mark.parametrize(
