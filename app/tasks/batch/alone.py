@@ -26,4 +26,4 @@ async def do_alone(it: BatchTransaction, place: int) -> None:
     except Failure as failure:
         raise InOperation(place, failure) from failure
     whole = await with_descriptions(it, {place: done.left})
-    it.results[place] = Done(whole[place], done.status)
+    it.results[place] = done._replace(left=whole[place])

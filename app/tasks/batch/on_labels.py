@@ -10,7 +10,7 @@ from app.tasks.batch.transaction import BatchTransaction, Done
 from app.tasks.change import UNCONDITIONAL, Change, Condition
 from app.tasks.failures import PreconditionRequired
 from app.tasks.label_names import LABEL_SCHEMA, checked_label
-from app.tasks.labels.queries import deleted, patched
+from app.tasks.labels.queries import HOLD_REVISION, deleted, patched
 from app.tasks.labels.structs import LabelNotFound, LabelPatch
 from app.tasks.structs import TaskVersion
 
@@ -57,7 +57,8 @@ async def _delete(it: BatchTransaction, operation: DeleteLabelOperation) -> Done
     except LabelNotFound:
         if operation.missing != "ignore":
             raise
-        revision = 0
+        held = await it.fetch(HOLD_REVISION)
+        revision = held[0][0] if held else 0
     return Done(TaskVersion(0, revision), 204)
 
 

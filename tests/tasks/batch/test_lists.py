@@ -287,12 +287,15 @@ class TestLabels:
         assert (await ada.get(f"{LIST}/{ONE}")).json()["data"]["labels"] == later["data"]["labels"] == ["house"]
         assert made["data"]["version"] < renamed["data"]["version"] < later["data"]["version"]
 
-    async def test_one_is_deleted_and_need_not_be_there(self, ada: httpx.AsyncClient) -> None:
+    async def test_one_is_deleted_and_need_not_be_there(self, ada: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
         operation = on_label("delete", "home", missing="ignore")
+        assert (await batch(ada, operation)).headers["x-revision"] == "0"
         done = await results(ada, create("a", labels=["home"], uid=ONE), operation, operation)
         assert done[1:] == [{"op": "delete", "on": "label", "status": 204, "data": None}] * 2
         assert (await ada.get(f"{LIST}/{ONE}")).json()["data"]["labels"] == []
         assert (await ada.get("/api/labels")).json()["data"] == []
+        answer = await batch(ada, operation)
+        assert answer.headers["x-revision"] == f"{await sql.fetchval('SELECT revision FROM revisions')}"
 
     async def test_another_version_is_412(self, ada: httpx.AsyncClient) -> None:
         await results(ada, create("a", labels=["home"]))
