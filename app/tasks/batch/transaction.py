@@ -1,6 +1,7 @@
 """A batch in its transaction, and what has come of it so far."""
 
 from contextlib import AsyncExitStack
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, cast
 
@@ -10,7 +11,15 @@ from app.auth.jwt import User as Owner
 from app.db.pooled_connection import Rows
 from app.db.statements import Statement
 from app.db.transaction import Transaction
-from app.tasks.batch.operations import MAX_OPERATIONS, AnyOperation, ChangeOperation, TaskOperation
+from app.tasks.batch.operations import (
+    MAX_OPERATIONS,
+    AnyOperation,
+    ChangeOperation,
+    CreateOperation,
+    ReplaceOperation,
+    TaskOperation,
+    UpdateOperation,
+)
 from app.tasks.batch.options import BatchOptions
 from app.tasks.bounded import inline
 from app.tasks.costs import Charge
@@ -67,5 +76,8 @@ class BatchTransaction:
         return operation
 
     def task_operation(self, place: int) -> TaskOperation:
-        """Return an operation on a task, as `operation` does."""
-        return cast("TaskOperation", self.operation(place))
+        """Return an operation on a task, as `operation` does. Its body may be changed: another attempt has its own."""
+        operation = cast("TaskOperation", self.operation(place))
+        if isinstance(operation, CreateOperation | UpdateOperation | ReplaceOperation):
+            return structs.replace(operation, data=copy(operation.data))
+        return operation

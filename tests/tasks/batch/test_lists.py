@@ -8,6 +8,9 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from app.db.statements import Statement
+from app.db.transaction import Transaction
+from app.tasks.batch import queries
 from tests.tasks.batch.test_batch import configured, create, everything
 from tests.tasks.batch.test_upsert import LIST, ONE, TWO, batch, results, upsert
 
@@ -152,6 +155,24 @@ class TestLists:
         came = await asyncio.gather(*(results(ada, *operations) for _ in range(20)))
         assert sorted(each[0]["status"] for each in came) == [200] * 19 + [201]
         assert len({each[0]["data"]["id"] for each in came}) == len((await ada.get(LISTS)).json()["data"]) == 1
+
+    async def test_one_is_made_anew_where_its_task_was_there_after_all(
+        self, ada: httpx.AsyncClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await results(ada, create("a"))
+        fetch, seen = Transaction.fetch, [0]
+
+        async def late(transaction: Transaction, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+            rows = await fetch(transaction, statement, **values)
+            seen[0] += statement is queries.IDS_OF
+            if statement is queries.IDS_OF and seen[0] == 1:
+                await sql.execute("INSERT INTO tasks (user_id, title, uid) VALUES ('ada', 'b', $1)", ONE)
+            return rows
+
+        monkeypatch.setattr(Transaction, "fetch", late)
+        made, new, changed = await results(ada, NEW, create("d", list_id=L), upsert(ONE, title="c", list_id=L))
+        assert (seen, made["status"], changed["status"]) == ([2], 201, 200)
+        assert new["data"]["list_id"] == changed["data"]["list_id"] == made["data"]["id"]
 
     async def test_where_versions_have_to_be_named_only_what_is_new_needs_none(
         self, ada: httpx.AsyncClient, running: Litestar
