@@ -23,10 +23,12 @@ class Transaction:
         self.pooled = pooled
         self._timeout = timeout
         self._observer = observer
+        self.is_renewable = True  # unless a request decides how often
 
     def renew(self) -> None:
         """Give what follows the time of one statement anew: for what changes any number of rows, in short parts."""
-        self.pooled.deadline = asyncio.get_running_loop().time() + self._timeout
+        if self.is_renewable:
+            self.pooled.deadline = asyncio.get_running_loop().time() + self._timeout
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one statement in one round trip and return its rows. Raises what asyncpg does."""

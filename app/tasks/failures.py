@@ -113,13 +113,15 @@ class PreconditionRequired(Failure):
 
 # For the document alone, as the next one.
 class BatchError(Error, frozen=True, omit_defaults=True, rename={"retry_after": "retryAfter"}):
-    """A failure of a batch, which may show the task or list that an operation is about."""
+    """A failure of a batch, which may show the task, list or label that an operation is about."""
 
     current: Annotated[
         Any,
         msgspec.Meta(
-            description="The task or list as it is now.",
-            extra_json_schema={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Task", "TodoList")]},
+            description="The task, list or label as it is now.",
+            extra_json_schema={
+                "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Task", "TodoList", "Label")]
+            },
         ),
     ] = msgspec.UNSET
 

@@ -167,6 +167,10 @@ class TestRename:
             assert (await ada.request(method, at("a"), json=body)).status_code == 503
             assert [name for name, *_ in await listed(ada)] == ["a"]
             monkeypatch.setattr("app.tasks.labels.queries.PART", 3)
+            # In a batch, which may have a hundred of them, it has the time of the batch.
+            operation = {"op": "update", "on": "label", "id": "a", "data": {"name": "b"}}
+            answer = await ada.post(f"{TASKS}/batch", json={"operations": [operation]})
+            assert answer.status_code == 503
             assert (await ada.request(method, at("a"), json=body)).is_success
         finally:
             await sql.execute("DROP FUNCTION slowly() CASCADE")

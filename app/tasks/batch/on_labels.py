@@ -10,8 +10,9 @@ from app.tasks.batch.transaction import BatchTransaction, Done
 from app.tasks.change import UNCONDITIONAL, Change, Condition
 from app.tasks.failures import PreconditionRequired
 from app.tasks.label_names import LABEL_SCHEMA, checked_label
+from app.tasks.labels.failures import LabelNotFound
 from app.tasks.labels.queries import HOLD_REVISION, deleted, patched
-from app.tasks.labels.structs import LabelNotFound, LabelPatch
+from app.tasks.labels.structs import LabelPatch
 from app.tasks.structs import TaskVersion
 
 NameOfLabel: TypeAlias = Annotated[

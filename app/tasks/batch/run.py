@@ -77,6 +77,7 @@ async def _attempt(change: Change, asked: Sequence[AnyOperation], options: Batch
                 AsyncExitStack() as room,
                 database.begin(owner.id, keep=not options.is_dry_run) as transaction,
             ):
+                transaction.is_renewable = False  # or a hundred renames would hold a connection for minutes
                 operations = await with_ids(transaction, owner, asked)
                 if options.needs_versions:
                     check_versions(asked, operations)
